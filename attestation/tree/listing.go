@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tree
+
+import (
+	"bytes"
+	"fmt"
+	"strconv"
+
+	"github.com/attest-pipeline/attest/attestation/digest"
+)
+
+// listingHeader opens every listing, so that no file's content is a folder's.
+const listingHeader = "attest.listing/v1\n"
+
+// Listing returns the canonical text of the tree, whose BLAKE3 digest is the
+// hash of a folder in a receipt. attestation/receipt/FORMAT.md specifies it: a
+// header line, then for every entry, ordered by path bytewise, one record
+//
+//	<kind> <mode> <size> <blake3 hex or -> <length of path>:<path>\n
+//
+// kind is f, l or d; mode is four octal digits as [Entry.Mode] has it. The
+// length makes the text injective for every name that a file system allows.
+func (t Tree) Listing() []byte {
+	var b bytes.Buffer
+	b.Grow(len(listingHeader) + len(t.entries)*128)
+	b.WriteString(listingHeader)
+	for _, e := range t.entries {
+		hex := "-"
+		if !e.Digest.IsZero() {
+			hex = e.Digest.Hex()
+		}
+		fmt.Fprintf(&b, "%c %04o %d %s %d:%s\n", kindLetter(e.Kind), e.Mode(), e.Size, hex, len(e.Path), e.Path)
+	}
+	return b.Bytes()
+}
+
+// Digest returns the BLAKE3 digest of the listing.
+func (t Tree) Digest() digest.Digest { return digest.Of(t.Listing()) }
+
+func kindLetter(k Kind) byte {
+	switch k {
+	case Symlink:
+		return 'l'
+	case Dir:
+		return 'd'
+	default:
+		return 'f'
+	}
+}
+
+// ParseListing reads what [Tree.Listing] wrote and no other spelling of it: the
+// tree it returns has exactly this listing. Targets of symbolic links are not
+// in a listing and stay empty. Errors match [ErrInvalid].
+func ParseListing(text []byte) (Tree, error) {
+	rest, ok := bytes.CutPrefix(text, []byte(listingHeader))
+	if !ok {
+		return Tree{}, fmt.Errorf("%w: no listing header", ErrInvalid)
+	}
+	var entries []Entry
+	for len(rest) > 0 {
+		e, after, err := parseRecord(rest)
+		if err != nil {
+			return Tree{}, fmt.Errorf("%w: record %d: %s", ErrInvalid, len(entries)+1, err.Error())
+		}
+		entries, rest = append(entries, e), after
+	}
+	t, err := New(entries)
+	if err != nil {
+		return Tree{}, err
+	}
+	if !bytes.Equal(t.Listing(), text) {
+		return Tree{}, fmt.Errorf("%w: not the canonical spelling", ErrInvalid)
+	}
+	return t, nil
+}
+
+func parseRecord(text []byte) (Entry, []byte, error) {
+	var e Entry
+	head, rest, ok := bytes.Cut(text, []byte(":"))
+	fields := bytes.Split(head, []byte(" "))
+	if !ok || len(fields) != 5 || len(fields[0]) != 1 {
+		return e, nil, fmt.Errorf("not five fields and a path")
+	}
+	switch fields[0][0] {
+	case 'f':
+		e.Kind = File
+	case 'l':
+		e.Kind = Symlink
+	case 'd':
+		e.Kind = Dir
+	default:
+		return e, nil, fmt.Errorf("unknown kind %q", fields[0])
+	}
+	mode, err := strconv.ParseUint(string(fields[1]), 8, 12)
+	if err != nil {
+		return e, nil, fmt.Errorf("mode %q", fields[1])
+	}
+	e.Perm = uint32(mode)
+	if e.Size, err = strconv.ParseInt(string(fields[2]), 10, 64); err != nil || e.Size < 0 {
+		return e, nil, fmt.Errorf("size %q", fields[2])
+	}
+	if hex := string(fields[3]); hex != "-" {
+		if e.Digest, err = digest.Parse("blake3:" + hex); err != nil {
+			return e, nil, err
+		}
+	}
+	if (e.Kind == Dir) != e.Digest.IsZero() {
+		return e, nil, fmt.Errorf("kind and digest disagree")
+	}
+	n, err := strconv.Atoi(string(fields[4]))
+	if err != nil || n < 1 || n >= len(rest) || rest[n] != '\n' {
+		return e, nil, fmt.Errorf("path length %q", fields[4])
+	}
+	e.Path = string(rest[:n])
+	return e, rest[n+1:], nil
+}

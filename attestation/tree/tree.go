@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package tree describes a set of files by value: paths, kinds, permissions
+// and contents, with one listing of it that is hashed.
+//
+// Start with [New] and [Tree.Listing]. A Tree is what a step sees, what a step
+// leaves, and what a receipt names by one digest. It holds no content and does
+// not touch a file system; [Walk] and [Hasher] read one.
+//
+// A Tree does not change after it was made and is safe for concurrent use.
+package tree
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/attest-pipeline/attest/attestation/digest"
+)
+
+// Kind says what stands at a path.
+type Kind uint8
+
+// The kinds that a Tree can hold. Devices, FIFOs and sockets are none of them:
+// reading a tree with one in it is an error that names it.
+const (
+	File    Kind = iota + 1 // a regular file
+	Symlink                 // a symbolic link, never followed
+	Dir                     // a folder with nothing in it; others follow from their content
+)
+
+// Entry is one path of a Tree.
+type Entry struct {
+	// Path is relative, slash-separated and clean: no "." or ".." component,
+	// no slash at either end. Any byte but NUL may stand in a component.
+	Path string
+	Kind Kind
+	// Perm holds the permission bits (0o777) of a file or folder, 0o777 for
+	// a symbolic link. Of these, only the owner's execute bit of a file is
+	// evidence: see [Entry.Mode].
+	Perm uint32
+	// Size is the length of the content in bytes: a file's, or that of a
+	// symbolic link's target. Zero for a folder.
+	Size int64
+	// Digest is the BLAKE3 digest of the content; for a symbolic link, of the
+	// target's bytes. Zero for a folder.
+	Digest digest.Digest
+	// SHA256 is the same content's other name. Zero where nobody asked for it.
+	SHA256 digest.Digest
+	// Target is where a symbolic link points, verbatim.
+	Target string
+}
+
+// Mode is the entry's mode as evidence has it: 0o755 for a folder and for a
+// file that its owner may execute, 0o644 for every other file, 0o777 for a
+// symbolic link. Umask and checkout habits differ between machines doing the
+// same work; the execute bit does not (git records the same).
+func (e Entry) Mode() uint32 {
+	switch {
+	case e.Kind == Symlink:
+		return 0o777
+	case e.Kind == Dir || e.Perm&0o100 != 0:
+		return 0o755
+	default:
+		return 0o644
+	}
+}
+
+// ErrInvalid is matched by every error of [New] and [Parse].
+var ErrInvalid = errors.New("invalid tree")
+
+// Tree is a set of entries ordered by path, bytewise.
+type Tree struct {
+	entries []Entry
+}
+
+// New makes a Tree of the entries, in whatever order they come; it keeps and
+// sorts the slice. Two entries with one path, an entry below another that is
+// no folder, and a path that is not clean are errors that match [ErrInvalid].
+func New(entries []Entry) (Tree, error) {
+	slices.SortFunc(entries, func(a, b Entry) int { return strings.Compare(a.Path, b.Path) })
+	taken := make(map[string]Kind, len(entries))
+	for i, e := range entries {
+		if err := checkPath(e.Path); err != nil {
+			return Tree{}, err
+		}
+		if e.Kind < File || e.Kind > Dir {
+			return Tree{}, fmt.Errorf("%w: %q has no kind", ErrInvalid, e.Path)
+		}
+		if i > 0 && entries[i-1].Path == e.Path {
+			return Tree{}, fmt.Errorf("%w: %q stands in it twice", ErrInvalid, e.Path)
+		}
+		taken[e.Path] = e.Kind
+	}
+	for _, e := range entries {
+		for dir := path.Dir(e.Path); dir != "."; dir = path.Dir(dir) {
+			switch k, ok := taken[dir]; {
+			case !ok:
+				continue
+			case k == Dir:
+				return Tree{}, fmt.Errorf("%w: %q is listed as an empty folder and holds %q", ErrInvalid, dir, e.Path)
+			default:
+				return Tree{}, fmt.Errorf("%w: %q is no folder and holds %q", ErrInvalid, dir, e.Path)
+			}
+		}
+	}
+	return Tree{entries}, nil
+}
+
+func checkPath(p string) error {
+	if p == "" || p == "." || p[0] == '/' || path.Clean(p) != p || p == ".." ||
+		strings.HasPrefix(p, "../") || strings.IndexByte(p, 0) >= 0 {
+		return fmt.Errorf("%w: %q is not a clean relative path", ErrInvalid, p)
+	}
+	return nil
+}
+
+// Entries returns the entries ordered by path. The caller must not change them.
+func (t Tree) Entries() []Entry { return t.entries }
+
+// Len returns the number of entries.
+func (t Tree) Len() int { return len(t.entries) }
+
+// Find returns the entry at exactly this path.
+func (t Tree) Find(p string) (Entry, bool) {
+	i, ok := slices.BinarySearchFunc(t.entries, p, func(e Entry, p string) int { return strings.Compare(e.Path, p) })
+	if !ok {
+		return Entry{}, false
+	}
+	return t.entries[i], true
+}
+
+// Merge returns the union of the trees. An entry that stands in several of
+// them must be the same in all (Perm and SHA256 aside); otherwise the error
+// matches [ErrInvalid] and names the path.
+func Merge(trees ...Tree) (Tree, error) {
+	var n int
+	for _, t := range trees {
+		n += len(t.entries)
+	}
+	all := make([]Entry, 0, n)
+	for _, t := range trees {
+		all = append(all, t.entries...)
+	}
+	slices.SortStableFunc(all, func(a, b Entry) int { return strings.Compare(a.Path, b.Path) })
+	out := all[:0]
+	for _, e := range all {
+		if k := len(out); k > 0 && out[k-1].Path == e.Path {
+			if last := out[k-1]; last.Kind != e.Kind || last.Mode() != e.Mode() || last.Digest != e.Digest {
+				return Tree{}, fmt.Errorf("%w: %q has two contents", ErrInvalid, e.Path)
+			}
+			continue
+		}
+		out = append(out, e)
+	}
+	return New(out)
+}
+
+// Below returns the entries under the folder dir, with their paths relative to
+// it. An empty dir is the whole tree. Where dir itself is an empty folder, or
+// nothing stands below it, the result is empty.
+func (t Tree) Below(dir string) Tree {
+	if dir == "" || dir == "." {
+		return t
+	}
+	prefix := strings.TrimSuffix(dir, "/") + "/"
+	var below []Entry
+	start, _ := slices.BinarySearchFunc(t.entries, prefix, func(e Entry, p string) int { return strings.Compare(e.Path, p) })
+	for _, e := range t.entries[start:] {
+		if !strings.HasPrefix(e.Path, prefix) {
+			break
+		}
+		e.Path = e.Path[len(prefix):]
+		below = append(below, e)
+	}
+	return Tree{below}
+}

@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tree
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"runtime"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/attest-pipeline/attest/attestation/digest"
+)
+
+// SpecialFileError says that a path holds what no Tree can: a device, a FIFO
+// or a socket.
+type SpecialFileError struct {
+	Path string
+	Type fs.FileMode
+}
+
+// Error names the path and what stands there.
+func (e *SpecialFileError) Error() string {
+	what := "a special file"
+	switch {
+	case e.Type&fs.ModeNamedPipe != 0:
+		what = "a FIFO"
+	case e.Type&fs.ModeSocket != 0:
+		what = "a socket"
+	case e.Type&fs.ModeDevice != 0:
+		what = "a device"
+	}
+	return fmt.Sprintf("%q is %s, not a file, folder or symbolic link", e.Path, what)
+}
+
+// Walk returns one entry for every file, symbolic link and empty folder below
+// the folder dir of root, without digests: paths are relative to dir, in no
+// promised order. dir is slash-separated and relative; empty or "." is root
+// itself. Symbolic links below dir are listed, not followed, and nothing outside
+// root is reached by any path. A special file is a [SpecialFileError].
+//
+// skip, when not nil, is asked for every path (relative to dir) before it is
+// looked at; what it answers true for is left out, a folder with all below it.
+func Walk(ctx context.Context, root *os.Root, dir string, skip func(p string, isDir bool) bool) ([]Entry, error) {
+	if dir == "" {
+		dir = "."
+	}
+	w := walker{root: root, base: dir, skip: skip}
+	if _, err := w.folder(ctx, ""); err != nil {
+		return nil, err
+	}
+	return w.entries, nil
+}
+
+type walker struct {
+	root    *os.Root
+	base    string
+	skip    func(string, bool) bool
+	entries []Entry
+}
+
+// folder adds what is below rel and reports whether it added anything.
+func (w *walker) folder(ctx context.Context, rel string) (bool, error) {
+	if err := context.Cause(ctx); err != nil {
+		return false, err
+	}
+	items, err := readDir(w.root, path.Join(w.base, rel))
+	if err != nil {
+		return false, err
+	}
+	before := len(w.entries)
+	for _, item := range items {
+		p := path.Join(rel, item.Name())
+		if w.skip != nil && w.skip(p, item.IsDir()) {
+			continue
+		}
+		if item.IsDir() {
+			added, err := w.folder(ctx, p)
+			if err != nil {
+				return false, err
+			}
+			if added {
+				continue
+			}
+		}
+		info, err := item.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // gone between the listing and the look
+		}
+		if err != nil {
+			return false, err
+		}
+		e, err := EntryOf(p, info)
+		if err != nil {
+			return false, err
+		}
+		w.entries = append(w.entries, e)
+	}
+	return len(w.entries) > before, nil
+}
+
+func readDir(root *os.Root, dir string) ([]fs.DirEntry, error) {
+	f, err := root.Open(filepath.FromSlash(dir))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.ReadDir(-1)
+}
+
+// EntryOf describes what info says stands at p, without a digest. A symbolic
+// link's target is left for [Hasher.Sum] to read.
+func EntryOf(p string, info fs.FileInfo) (Entry, error) {
+	e := Entry{Path: p, Perm: uint32(info.Mode().Perm())}
+	switch mode := info.Mode(); {
+	case mode.IsRegular():
+		e.Kind, e.Size = File, info.Size()
+	case mode&fs.ModeSymlink != 0:
+		e.Kind, e.Perm = Symlink, 0o777
+	case mode.IsDir():
+		e.Kind = Dir
+	default:
+		return Entry{}, &SpecialFileError{Path: p, Type: mode.Type()}
+	}
+	return e, nil
+}
+
+// Hasher fills in the digests of entries. Its zero value hashes with BLAKE3
+// alone, on every processor. Safe for concurrent use.
+type Hasher struct {
+	// SHA256 asks for the second digest too.
+	SHA256 bool
+	// Workers bounds how many files are read at once; 0 means one per CPU.
+	Workers int
+}
+
+// Sum reads the content of every entry below the folder dir of root and sets
+// Size, Digest, Target and, when asked for, SHA256. Symbolic links are not
+// followed. The first file that cannot be read ends it.
+func (h Hasher) Sum(ctx context.Context, root *os.Root, dir string, entries []Entry) error {
+	workers := h.Workers
+	if workers <= 0 {
+		workers = runtime.GOMAXPROCS(0)
+	}
+	var next atomic.Int64
+	group, ctx := errgroup.WithContext(ctx)
+	for range min(workers, max(1, len(entries)/16)) {
+		group.Go(func() error {
+			one := newOne(h.SHA256)
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(entries) {
+					return nil
+				}
+				if err := context.Cause(ctx); err != nil {
+					return err
+				}
+				if err := one.sum(root, dir, &entries[i]); err != nil {
+					return err
+				}
+			}
+		})
+	}
+	return group.Wait()
+}
+
+// one is what a single worker needs, made once.
+type one struct {
+	blake, sha *digest.Hash
+}
+
+func newOne(both bool) *one {
+	o := &one{blake: digest.NewHash(digest.BLAKE3)}
+	if both {
+		o.sha = digest.NewHash(digest.SHA256)
+	}
+	return o
+}
+
+func (o *one) sum(root *os.Root, dir string, e *Entry) error {
+	name := filepath.FromSlash(path.Join(dir, e.Path))
+	switch e.Kind {
+	case Dir:
+		return nil
+	case Symlink:
+		target, err := root.Readlink(name)
+		if err != nil {
+			return err
+		}
+		e.Target, e.Size, e.Digest = target, int64(len(target)), digest.Of([]byte(target))
+		if o.sha != nil {
+			e.SHA256 = digest.OfSHA256([]byte(target))
+		}
+		return nil
+	}
+	f, err := openRegular(root, name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	o.blake.Reset()
+	if o.sha == nil {
+		e.Size, err = o.blake.ReadFrom(f)
+	} else {
+		o.sha.Reset()
+		e.Size, err = o.blake.ReadFrom(readTee{f, o.sha})
+		e.SHA256 = o.sha.Digest()
+	}
+	if err != nil {
+		return err
+	}
+	e.Digest = o.blake.Digest()
+	return nil
+}
+
+type readTee struct {
+	f   *os.File
+	sha *digest.Hash
+}
+
+func (t readTee) Read(p []byte) (int, error) {
+	n, err := t.f.Read(p)
+	_, _ = t.sha.Write(p[:n])
+	return n, err
+}
+
+// Scan walks and hashes the folder dir of root: all that is below it, as a
+// Tree. See [Walk] for skip.
+func (h Hasher) Scan(ctx context.Context, root *os.Root, dir string, skip func(string, bool) bool) (Tree, error) {
+	entries, err := Walk(ctx, root, dir, skip)
+	if err != nil {
+		return Tree{}, err
+	}
+	if err := h.Sum(ctx, root, dir, entries); err != nil {
+		return Tree{}, err
+	}
+	return New(entries)
+}
+
+// regular returns f when it is a regular file, else closes it.
+func regular(f *os.File) (*os.File, error) {
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = &SpecialFileError{Path: f.Name(), Type: info.Mode().Type()}
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return f, nil
+}

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package pipeline reads attest.yaml: strictly, with every value's place kept
+// and every problem reported at once.
+//
+// Start with [Load]. SPEC.md in this folder is the format; [Schema] is the
+// same for editors. What Load returns is complete and valid: defaults are
+// applied, names resolve, there are no cycles, and no key was without effect.
+//
+// A Pipeline does not change after it was read and is safe for concurrent use.
+package pipeline
+
+import (
+	"time"
+
+	"github.com/attest-pipeline/attest/attestation/digest"
+	"github.com/attest-pipeline/attest/frontend/source"
+)
+
+// Pipeline is what was written: one attest.yaml.
+type Pipeline struct {
+	// File is what was read. Its name is what the user called it.
+	File *source.File
+	// Digest is the BLAKE3 digest of the file's bytes: a receipt's
+	// pipeline_hash.
+	Digest digest.Digest
+
+	Version     string // "0.1"
+	Name        string
+	Description string
+	Env         []Var // ordered by name
+	Image       string
+	Attestation Attestation
+	Cache       Cache
+	Steps       []Step // in the order of declaration
+}
+
+// Attestation says what evidence the run leaves.
+type Attestation struct {
+	SignAllSteps       bool // a statement for every step, not only for the run
+	VerifyDependencies bool // re-check outputs of needed steps before their use
+}
+
+// Cache says how results are kept.
+type Cache struct {
+	Enabled     bool          // default true
+	MaxSize     int64         // bytes; 0 means no bound
+	Compression bool          // default true
+	Retention   time.Duration // 0 means for ever
+}
+
+// Var is one environment variable.
+type Var struct {
+	Name, Value string
+}
+
+// Isolation is a level of isolation.
+type Isolation string
+
+// The levels that attest.yaml can ask for.
+const (
+	Process   Isolation = "process"
+	Container Isolation = "container"
+)
+
+// Network is what a step may reach.
+type Network string
+
+// The networks that attest.yaml can ask for.
+const (
+	NetworkNone Network = "none"
+	NetworkOpen Network = "open"
+	// NetworkHost is the only network of a process step: that of the host.
+	NetworkHost Network = "host"
+)
+
+// Step is one declared step, defaults applied.
+type Step struct {
+	Name string
+	Pos  source.Pos // of the step's name
+
+	Run    Command
+	RunPos source.Pos
+
+	// Inputs are the declared patterns. AllInputs is set when the key is
+	// absent, which means the whole project less what is ignored; it differs
+	// from an empty list, which means nothing but the outputs of needed steps.
+	Inputs    []Pattern
+	AllInputs bool
+	Outputs   []Pattern
+	Needs     []Need
+
+	Env        []Var // the pipeline's and the step's own, ordered by name
+	PassEnv    []string
+	WorkingDir string // slash-separated, relative, "." by default
+	Image      string // empty for a process step
+	Isolation  Isolation
+	Network    Network
+	Cache      bool
+	Timeout    time.Duration // 0 means none
+
+	Attestation StepAttestation
+}
+
+// StepAttestation says what evidence one step leaves.
+type StepAttestation struct {
+	Type         string // build, test, scan, deploy; empty where not said
+	GenerateSLSA bool   // a provenance statement for this step in any case
+}
+
+// Command is what a step runs: one of the three is set.
+type Command struct {
+	// Argv is a list of words, run without a shell.
+	Argv []string
+	// Shell is a script for /bin/sh -e.
+	Shell string
+	// Script is a script whose first line, #!, chooses its interpreter.
+	Script string
+}
+
+// String returns the command as it was written, words quoted where they need
+// it: what a receipt shows.
+func (c Command) String() string { return c.text() }
+
+// Pattern is one entry of inputs or outputs.
+type Pattern struct {
+	// Text is the pattern as declared, without a leading "!" or trailing "?",
+	// slash-separated and clean, relative to the project. A trailing slash is
+	// not part of it; see Folder.
+	Text     string
+	Pos      source.Pos
+	Exclude  bool // began with "!"
+	Optional bool // ended with "?" (outputs)
+	Folder   bool // ended with "/": must be a folder
+	Glob     bool // holds *, ? or [ as wildcards
+}
+
+// Need names a step that must have succeeded before.
+type Need struct {
+	Name string
+	Pos  source.Pos
+}
+
+func (c Command) text() string { return "" }

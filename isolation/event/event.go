@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package event defines the things that happen in a run, typed and ordered, for
+// whoever draws, stores or forwards them.
+//
+// Start with [Event] and [Sink]. Events are not logs: their types and JSON
+// names are stable, and every run yields RunStarted first and RunFinished last.
+package event
+
+import "time"
+
+// Event is one thing that happened. Seq counts from 1 within a run without
+// gaps; an event's Seq is larger than that of everything that led to it.
+type Event struct {
+	Seq  uint64
+	Time time.Time
+	Body Body
+}
+
+// Body is what happened: one of the types of this package.
+type Body interface {
+	// Type returns the stable name of the event in JSON, such as "step.started".
+	Type() string
+}
+
+// Sink receives the events of one run, one at a time and in order of Seq. It
+// must not block for long: the run waits for it.
+type Sink interface {
+	Emit(Event)
+}
+
+// SinkFunc is a function as a Sink.
+type SinkFunc func(Event)
+
+// Emit calls f.
+func (f SinkFunc) Emit(e Event) { f(e) }
+
+// Tee returns a Sink that hands every event to each of the sinks in turn.
+func Tee(sinks ...Sink) Sink {
+	return SinkFunc(func(e Event) {
+		for _, s := range sinks {
+			s.Emit(e)
+		}
+	})
+}
+
+// RunStarted opens a run.
+type RunStarted struct {
+	Pipeline string   `json:"pipeline"`
+	Steps    []string `json:"steps"` // in planned order
+	Jobs     int      `json:"jobs"`
+}
+
+// StepStarted says that a step begins: its inputs are looked at next.
+type StepStarted struct {
+	Step      string `json:"step"`
+	Isolation string `json:"isolation"`
+}
+
+// StepProgress says what a step is doing before and after its command runs:
+// hashing inputs, starting the engine, pulling an image, collecting outputs.
+type StepProgress struct {
+	Step  string `json:"step"`
+	Doing string `json:"doing"`
+	// Current and Total count Unit; Total is 0 where it is not known.
+	Current int64  `json:"current,omitempty"`
+	Total   int64  `json:"total,omitempty"`
+	Unit    string `json:"unit,omitempty"` // "files" or "bytes"
+}
+
+// StepLog is a piece of what a step's command printed, cut at line ends where
+// it has them.
+type StepLog struct {
+	Step   string `json:"step"`
+	Stream string `json:"stream"` // "stdout" or "stderr"
+	Data   string `json:"data"`
+}
+
+// StepFinished ends a step. Status is one of receipt's step statuses.
+type StepFinished struct {
+	Step     string        `json:"step"`
+	Status   string        `json:"status"`
+	Cache    string        `json:"cache"` // hit, miss or off
+	Reason   string        `json:"reason,omitempty"`
+	ExitCode int           `json:"exit_code"`
+	Duration time.Duration `json:"duration_ns"`
+	// Err is what went wrong, nil for a step that succeeded. Its text is in
+	// JSON as "error".
+	Err error `json:"-"`
+}
+
+// Warning is something the user should know and that stops nothing.
+type Warning struct {
+	Step    string `json:"step,omitempty"` // empty where it concerns the run
+	Message string `json:"message"`
+}
+
+// RunFinished closes a run.
+type RunFinished struct {
+	Status   string        `json:"status"` // one of receipt's run statuses
+	Duration time.Duration `json:"duration_ns"`
+}
+
+// Type returns "run.started".
+func (RunStarted) Type() string { return "run.started" }
+
+// Type returns "step.started".
+func (StepStarted) Type() string { return "step.started" }
+
+// Type returns "step.progress".
+func (StepProgress) Type() string { return "step.progress" }
+
+// Type returns "step.log".
+func (StepLog) Type() string { return "step.log" }
+
+// Type returns "step.finished".
+func (StepFinished) Type() string { return "step.finished" }
+
+// Type returns "warning".
+func (Warning) Type() string { return "warning" }
+
+// Type returns "run.finished".
+func (RunFinished) Type() string { return "run.finished" }

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package executor is the contract between the run engine and whatever runs a
+// step: a process of this host, a container, later a virtual machine.
+//
+// Start with [Executor]. executortest, below, is the suite that every
+// implementation passes.
+package executor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/attest-pipeline/attest/attestation/tree"
+	"github.com/attest-pipeline/attest/frontend/pipeline"
+	"github.com/attest-pipeline/attest/frontend/source"
+)
+
+// Executor runs one step at a time per call; calls may be concurrent.
+type Executor interface {
+	// Run runs the job and waits for it. When it returns, nothing that the
+	// job started is alive any more, whatever ended it.
+	//
+	// A command that ran and failed is no error: the Outcome has its exit
+	// code. A command that ran for longer than Job.Timeout is stopped, and the
+	// Outcome says so with exit code 124. When ctx ends, the job is stopped
+	// within a second and the error is [context.Cause] of ctx. Every other
+	// error means that the command could not be run, or that what ran could
+	// not be vouched for; see [ErrUnavailable], [InputChangedError] and
+	// [ImageError].
+	//
+	// On exit code 0, and only then, Job.Staging holds whatever the job left
+	// that matches Job.Outputs, at paths relative to the project, with
+	// permission bits and symbolic links as they were made, and nothing else.
+	// That an output is missing is for the caller to see.
+	Run(ctx context.Context, job Job, streams Streams) (Outcome, error)
+}
+
+// Job is one step, ready to run. It is plain data: an implementation could send
+// it to another process.
+type Job struct {
+	Step string
+	// Pos is the place of the step's command in attest.yaml.
+	Pos source.Pos
+
+	Command pipeline.Command
+	// Env is the whole environment of the command, but for what the level
+	// itself must set (an image's own variables stay below it).
+	Env        []pipeline.Var
+	WorkingDir string // slash-separated, relative to the project; "." is the project
+	Image      string // as in attest.yaml; empty for a process
+	Network    pipeline.Network
+	Timeout    time.Duration // 0 means none
+
+	// Root is the absolute path of the project on this machine.
+	Root string
+	// Inputs are the files of the project that the step was planned with,
+	// digests filled in. What the step gets must be exactly these.
+	Inputs tree.Tree
+	// Outputs are the declared patterns.
+	Outputs []pipeline.Pattern
+	// Staging is the absolute path of an empty folder on the file system of
+	// Root, made by the caller, who also removes it.
+	Staging string
+}
+
+// Streams take what happens while a job runs. Calls on one stream are not
+// concurrent; a nil writer discards, a nil Progress is not called.
+type Streams struct {
+	Stdout, Stderr io.Writer
+	// Progress says what the executor is doing before and after the command.
+	Progress func(Progress)
+}
+
+// Progress is what an executor is doing besides running the command.
+type Progress struct {
+	Doing          string // "pulling golang:1.26"
+	Current, Total int64  // Total is 0 where it is not known
+	Unit           string // "files" or "bytes"; empty where nothing is counted
+}
+
+// Outcome is what a run command did, as facts for a receipt.
+type Outcome struct {
+	// ExitCode is the command's own; 128 plus the signal's number for one that
+	// a signal ended; 124 for one that ran too long.
+	ExitCode int
+	TimedOut bool
+	// Duration is how long the command ran, without what came before and after.
+	Duration time.Duration
+	// Engine says what ran it: "embedded buildkit v0.34.2", "host".
+	Engine string
+	// Image is the image by digest, "name@sha256:...": empty for a process.
+	Image string
+	// Controls names every protection that was really in force, ordered.
+	Controls []string
+}
+
+// ExitTimeout is the exit code of a command that ran too long.
+const ExitTimeout = 124
+
+// ErrUnavailable is matched by errors that mean that the level cannot run
+// anything here: no engine, no runc. Such errors say how to get it.
+var ErrUnavailable = errors.New("engine unavailable")
+
+// HintedError is an error with ways out, each a line that the user can act on.
+type HintedError struct {
+	Err   error
+	Hints []string
+}
+
+// Error returns the complaint, without hints.
+func (e *HintedError) Error() string { return e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *HintedError) Unwrap() error { return e.Err }
+
+// InputChangedError says that a file changed after it was hashed, so that what
+// would run is not what was planned.
+type InputChangedError struct {
+	Path string // relative to the project
+	Err  error  // what was seen
+}
+
+// Error names the file.
+func (e *InputChangedError) Error() string {
+	return fmt.Sprintf("input %s changed while the step was being prepared: %v", e.Path, e.Err)
+}
+
+// Unwrap returns Err.
+func (e *InputChangedError) Unwrap() error { return e.Err }
+
+// ImageError says that an image could not be had.
+type ImageError struct {
+	Image string // as in attest.yaml
+	Err   error
+}
+
+// Error names the image.
+func (e *ImageError) Error() string { return fmt.Sprintf("image %s: %v", e.Image, e.Err) }
+
+// Unwrap returns Err.
+func (e *ImageError) Unwrap() error { return e.Err }
