@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package archtest_test
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/attest-pipeline/attest/frontend/pipeline"
+	"github.com/attest-pipeline/attest/frontend/source"
+)
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// documents returns the paths of the project's Markdown files, in the module.
+func documents(t *testing.T) []string {
+	t.Helper()
+	root := loaded(t).root
+	var found []string
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(root, path)
+		if d.IsDir() && slices.Contains([]string{".git", ".attest", "bin", "build", "vendor", "testdata"}, d.Name()) {
+			return fs.SkipDir
+		}
+		if !d.IsDir() && strings.HasSuffix(rel, ".md") {
+			found = append(found, filepath.ToSlash(rel))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// TestArchitectureNamesEveryPackage keeps the map complete.
+func TestArchitectureNamesEveryPackage(t *testing.T) {
+	prog := loaded(t)
+	text := read(t, filepath.Join(prog.root, "ARCHITECTURE.md"))
+	for _, p := range prog.own {
+		if p.Name == "main" && strings.HasPrefix(p.rel(), "hack/") {
+			continue
+		}
+		named := regexp.MustCompile(`(^|[^\w/.-])` + regexp.QuoteMeta(p.rel()) + `($|[^\w/-])`)
+		if !named.MatchString(text) {
+			t.Errorf("ARCHITECTURE.md does not name %s", p.rel())
+		}
+	}
+}
+
+// TestDocumentsNameWhatExists reads every path in code style that begins with
+// a floor, and every relative link. "isolation/engine.Run" is the package.
+func TestDocumentsNameWhatExists(t *testing.T) {
+	root := loaded(t).root
+	inCode := regexp.MustCompile("`((?:" + strings.Join(floors, "|") + "|examples)/[A-Za-z0-9_./-]*)")
+	member := regexp.MustCompile(`\.[A-Z]\w*(\.\w+)?$`)
+	link := regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
+	for _, doc := range documents(t) {
+		text := read(t, filepath.Join(root, doc))
+		for _, m := range inCode.FindAllStringSubmatch(text, -1) {
+			name := strings.TrimRight(member.ReplaceAllString(m[1], ""), "./")
+			if _, err := os.Stat(filepath.Join(root, name)); err != nil {
+				t.Errorf("%s names %s, which is not there", doc, m[1])
+			}
+		}
+		for _, m := range link.FindAllStringSubmatch(text, -1) {
+			if _, err := os.Stat(filepath.Join(root, filepath.Dir(doc), m[1])); err != nil {
+				t.Errorf("%s links to %s, which is not there", doc, m[1])
+			}
+		}
+	}
+}
+
+// TestPipelinesInDocuments reads every YAML block that is a whole pipeline.
+func TestPipelinesInDocuments(t *testing.T) {
+	root := loaded(t).root
+	block := regexp.MustCompile("(?s)```yaml\n(version: .*?)```")
+	var pipelines int
+	for _, doc := range documents(t) {
+		for i, m := range block.FindAllStringSubmatch(read(t, filepath.Join(root, doc)), -1) {
+			pipelines++
+			name := fmt.Sprintf("%s block %d", doc, i+1)
+			if _, err := pipeline.Parse(&source.File{Name: name, Data: []byte(m[1])}); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if pipelines == 0 {
+		t.Error("no document shows a pipeline")
+	}
+}

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Format, vet, staticcheck, and the rules of the architecture.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+
+echo "lint: gofmt"
+unformatted=$(git ls-files -co --exclude-standard -- '*.go' | xargs -r gofmt -l)
+if [ -n "$unformatted" ]; then
+	echo "lint: run gofmt -w on:" >&2
+	echo "$unformatted" >&2
+	exit 1
+fi
+echo "lint: go vet"
+go vet ./...
+echo "lint: staticcheck"
+# The linter has a module of its own, so that go.mod lists what the program uses.
+go -C hack/tools build -o "$root/build/bin/staticcheck" honnef.co/go/tools/cmd/staticcheck
+build/bin/staticcheck ./...
+echo "lint: architecture"
+go test -count=1 ./hack/archtest
