@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package launch
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// maxSocketPath is the longest path of a unix socket: 108 bytes with the NUL.
+const maxSocketPath = 107
+
+// Files are the files of one embedded engine.
+type Files struct {
+	StateDir  string // 0700, everything below is the engine's
+	Root      string // BuildKit's own state
+	Lock      string // held by the daemon as long as it lives; its text is the pid
+	StartLock string // held by whoever starts a daemon
+	Log       string
+	// SocketDir is StateDir, or where that path is too long for a socket, a
+	// short one of the same user that is derived from it.
+	SocketDir string
+	Socket    string // BuildKit's gRPC, 0600
+	Control   string // the questions of this package, 0600
+}
+
+// DefaultStateDir is ATTEST_STATE_DIR, else attest in XDG_STATE_HOME, else
+// ~/.local/state/attest.
+func DefaultStateDir(environ []string) (string, error) {
+	if dir := lookup(environ, "ATTEST_STATE_DIR"); dir != "" {
+		return dir, nil
+	}
+	if dir := lookup(environ, "XDG_STATE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "attest"), nil
+	}
+	home := lookup(environ, "HOME")
+	if home == "" {
+		return "", errors.New("finding the state folder: neither HOME nor ATTEST_STATE_DIR is set")
+	}
+	return filepath.Join(home, ".local", "state", "attest"), nil
+}
+
+// FilesIn names the files of the engine whose state folder is dir. Nothing is
+// made; see [Files.Make].
+func FilesIn(dir string) (Files, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return Files{}, fmt.Errorf("finding the state folder: %w", err)
+	}
+	// Two names of one folder must not mean two sockets.
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real
+	}
+	f := Files{
+		StateDir:  dir,
+		Root:      filepath.Join(dir, "buildkit"),
+		Lock:      filepath.Join(dir, "engine.lock"),
+		StartLock: filepath.Join(dir, "start.lock"),
+		Log:       filepath.Join(dir, "engine.log"),
+		SocketDir: dir,
+	}
+	if len(filepath.Join(dir, "control.sock")) > maxSocketPath {
+		f.SocketDir = shortDir(dir)
+	}
+	f.Socket = filepath.Join(f.SocketDir, "engine.sock")
+	f.Control = filepath.Join(f.SocketDir, "control.sock")
+	return f, nil
+}
+
+// Name is a short name of the state folder, the same for every process.
+func (f Files) Name() string {
+	sum := sha256.Sum256([]byte(f.StateDir))
+	return hex.EncodeToString(sum[:6])
+}
+
+// Address is the engine's address as BuildKit clients write it.
+func (f Files) Address() string { return "unix://" + f.Socket }
+
+// Make makes the folders, for this user alone, and refuses one that another
+// user could have put there.
+func (f Files) Make() error {
+	if err := os.MkdirAll(f.StateDir, 0o700); err != nil {
+		return fmt.Errorf("making the state folder: %w", err)
+	}
+	for _, dir := range []string{f.StateDir, f.SocketDir} {
+		if err := ownFolder(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// shortDir is where the sockets lie when dir is too long a path. It only
+// depends on dir and the user, so that every attest finds the same.
+func shortDir(dir string) string {
+	sum := sha256.Sum256([]byte(dir))
+	uid := strconv.Itoa(os.Getuid())
+	return filepath.Join("/tmp", "attest-"+uid+"-"+hex.EncodeToString(sum[:8]))
+}
+
+// ownFolder makes dir with mode 0700, or checks that the one that is there is
+// a folder of this user's; other users are then kept out of it.
+func ownFolder(dir string) error {
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("making %s: %w", dir, err)
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return err
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !info.IsDir() || !ok || int(stat.Uid) != os.Getuid() {
+		return fmt.Errorf("%s is not a folder of this user", dir)
+	}
+	if info.Mode().Perm() != 0o700 {
+		return os.Chmod(dir, 0o700)
+	}
+	return nil
+}
+
+// lookup finds a variable the way a process does: the last one wins.
+func lookup(environ []string, name string) string {
+	value := ""
+	for _, kv := range environ {
+		if k, v, ok := strings.Cut(kv, "="); ok && k == name {
+			value = v
+		}
+	}
+	return value
+}
