@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package executortest holds what every executor.Executor must do, as tests.
+//
+// Start with [Run]: an implementation's test is a call of it with a function
+// that makes a [Fixture]. The jobs need nothing but the commands of busybox, so
+// that the smallest image passes. Processes that outlive a job are looked for
+// in /proc of this machine, by an environment variable and a word of their
+// command line that no other process has; this sees into containers too.
+package executortest
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/attest-pipeline/attest/frontend/pipeline"
+	"github.com/attest-pipeline/attest/isolation/executor"
+)
+
+// Fixture is an implementation, and what it promises beyond the contract.
+type Fixture struct {
+	// Executor is what is tested. One serves all jobs, some at once.
+	Executor executor.Executor
+	// Image is what jobs ask for; empty for a level that has no images. Its
+	// /bin has busybox.
+	Image string
+	// Network is what jobs ask for; empty means NetworkNone with an image and
+	// NetworkHost without.
+	Network pipeline.Network
+	// BaseEnv is the environment of a command that declares none.
+	BaseEnv []pipeline.Var
+	// Sealed says that a command sees the inputs of its job and no other file
+	// of the project, that nothing but its outputs comes back, and that an
+	// input which changed after it was hashed is an error.
+	Sealed bool
+	// Exposed says that this machine lets the level hide nothing, so that what
+	// is in .attest is within reach of a command. It must not say otherwise in
+	// its controls.
+	Exposed bool
+	// Controls are the protections that every outcome must name, or more.
+	Controls []string
+}
+
+// Run runs the suite. It calls make once.
+func Run(t *testing.T, make func(t *testing.T) Fixture) {
+	s := &suite{Fixture: make(t)}
+	if s.Network == "" {
+		s.Network = pipeline.NetworkHost
+		if s.Image != "" {
+			s.Network = pipeline.NetworkNone
+		}
+	}
+	t.Run("command", s.testCommand)
+	t.Run("environment", s.testEnvironment)
+	t.Run("streams", s.testStreams)
+	t.Run("outputs", s.testOutputs)
+	t.Run("names", s.testNames)
+	t.Run("ending", s.testEnding)
+	t.Run("inputs", s.testInputs)
+	t.Run("reach", s.testReach)
+	t.Run("outcome", s.testOutcome)
+}
+
+type suite struct {
+	Fixture
+}
+
+// isolation is the level as attest.yaml would name it.
+func (s *suite) isolation() pipeline.Isolation {
+	if s.Image != "" {
+		return pipeline.Container
+	}
+	return pipeline.Process
+}
+
+func (s *suite) testOutcome(t *testing.T) {
+	p := s.project(t)
+	got := p.run(p.shell("sleep 0.3"))
+	got.wantExit(t, 0)
+	if got.Engine == "" {
+		t.Error("the outcome does not say which engine ran the command")
+	}
+	if d := got.Duration.Seconds(); d < 0.3 || d > 5 {
+		t.Errorf("a command of 0.3 s took %v by the outcome", got.Duration)
+	}
+	if (got.Image != "") != (s.Image != "") {
+		t.Errorf("image %q for a job with image %q", got.Image, s.Image)
+	}
+	if !slices.IsSorted(got.Controls) {
+		t.Errorf("controls are not ordered: %q", got.Controls)
+	}
+	for _, want := range s.Controls {
+		if !slices.Contains(got.Controls, want) {
+			t.Errorf("controls %q lack %q", got.Controls, want)
+		}
+	}
+}
