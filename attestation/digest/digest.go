@@ -148,3 +148,25 @@ func (d *Digest) UnmarshalText(text []byte) error {
 	*d = parsed
 	return nil
 }
+
+// MarshalBinary writes the algorithm in one byte and the sum after it; nothing
+// for the zero Digest.
+func (d Digest) MarshalBinary() ([]byte, error) {
+	if d.IsZero() {
+		return nil, nil
+	}
+	return append([]byte{byte(d.alg)}, d.sum[:]...), nil
+}
+
+// UnmarshalBinary reads what MarshalBinary wrote. Errors match [ErrInvalid].
+func (d *Digest) UnmarshalBinary(data []byte) error {
+	if len(data) == 0 {
+		*d = Digest{}
+		return nil
+	}
+	if a := Algorithm(data[0]); len(data) != 1+Size || (a != BLAKE3 && a != SHA256) {
+		return fmt.Errorf("%w: %d bytes of no known algorithm", ErrInvalid, len(data))
+	}
+	*d = Digest{alg: Algorithm(data[0]), sum: [Size]byte(data[1:])}
+	return nil
+}
