@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/attest-pipeline/attest/attestation/keys"
+	"github.com/attest-pipeline/attest/cmd/attest/internal/config"
+	"github.com/attest-pipeline/attest/frontend/pipeline"
+	"github.com/attest-pipeline/attest/frontend/plan"
+	"github.com/attest-pipeline/attest/isolation/engine"
+	"github.com/attest-pipeline/attest/isolation/executor"
+)
+
+// The exit codes. They are an interface: a code never changes its meaning.
+const (
+	exitDone        = 0
+	exitOther       = 1
+	exitUsage       = 2
+	exitStepFailed  = 3
+	exitUnverified  = 4
+	exitDenied      = 5
+	exitInvalid     = 10
+	exitUnavailable = 11
+	exitKey         = 12
+	exitInterrupted = 130
+)
+
+// exitCodes is what `attest help exit-codes` prints.
+var exitCodes = [...]struct {
+	code    int
+	meaning string
+}{
+	{exitDone, "done: what was asked for is true now"},
+	{exitOther, "something else went wrong: see the error"},
+	{exitUsage, "the command line is wrong"},
+	{exitStepFailed, "a step failed; the receipt says which"},
+	{exitUnverified, "verification failed: do not believe the receipt"},
+	{exitDenied, "a policy says no"},
+	{exitInvalid, "attest.yaml or .attest/config.yaml is not valid"},
+	{exitUnavailable, "the engine that runs container steps cannot be reached or started"},
+	{exitKey, "a key is missing, unreadable or not to be trusted"},
+	{exitInterrupted, "interrupted; a run's receipt says how far it came"},
+}
+
+// usageError is a wrong command line.
+type usageError struct {
+	err   error
+	hints []string
+}
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+// usage turns what the parser complains about into a usageError.
+func usage(err error) error {
+	u := &usageError{err: err, hints: []string{"attest --help lists the commands"}}
+	var p *kong.ParseError
+	if errors.As(err, &p) && p.Context != nil {
+		if node := p.Context.Selected(); node != nil {
+			u.hints = []string{node.FullPath() + " --help explains this command"}
+		}
+	}
+	return u
+}
+
+// exitCode is the one place where an error becomes an exit code.
+func exitCode(ctx context.Context, err error) int {
+	var usage *usageError
+	var step *engine.StepError
+	var unverified *unverifiedError
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.As(err, &usage), errors.Is(err, plan.ErrNoStep), errors.Is(err, config.ErrEnv):
+		return exitUsage
+	case ctx.Err() != nil:
+		return exitInterrupted
+	case errors.As(err, &unverified):
+		return exitUnverified
+	case errors.Is(err, pipeline.ErrInvalid), errors.Is(err, config.ErrFile):
+		return exitInvalid
+	case errors.Is(err, executor.ErrUnavailable):
+		return exitUnavailable
+	case errors.Is(err, keys.ErrKey):
+		return exitKey
+	case errors.As(err, &step):
+		return exitStepFailed
+	}
+	return exitOther
+}

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/attest-pipeline/attest/cmd/attest/internal/scaffold"
+	"github.com/attest-pipeline/attest/isolation/executor"
+)
+
+type initCmd struct {
+	Template string `placeholder:"NAME" help:"Write this template instead of what fits best; see below."`
+	Force    bool   `help:"Overwrite the attest.yaml that is there."`
+	jsonFlag
+}
+
+// Help lists the templates.
+func (initCmd) Help() string {
+	var b strings.Builder
+	b.WriteString("Writes an attest.yaml that runs on the project in the working folder, with the tools of this machine. An attest.yaml that is there stays. Templates:\n\n")
+	for _, t := range scaffold.Templates() {
+		fmt.Fprintf(&b, "    %-8s %s\n", t.Name, t.Help)
+	}
+	b.WriteString("\nExamples:\n\n    attest init\n    attest init --template hello\n")
+	return b.String()
+}
+
+// Run writes attest.yaml, .attest and what git is to ignore.
+func (c *initCmd) Run(env *Env) error {
+	project := os.DirFS(env.Dir)
+	template := scaffold.Detect(project)
+	if c.Template != "" {
+		var err error
+		if template, err = scaffold.Find(c.Template); err != nil {
+			return &usageError{err: err}
+		}
+		if !template.Fits(project) {
+			return &usageError{err: fmt.Errorf("template %s: this folder is not %s", template.Name, template.Help)}
+		}
+	}
+	folder := filepath.Base(env.Dir)
+	if err := c.write(filepath.Join(env.Dir, "attest.yaml"), template.Pipeline(project, folder)); err != nil {
+		return err
+	}
+	if err := makeStateDir(env.Dir); err != nil {
+		return err
+	}
+	if err := addLines(filepath.Join(env.Dir, ".gitignore"), stateDir+"/"); err != nil {
+		return err
+	}
+	if err := addLines(filepath.Join(env.Dir, ".attestignore"), notIgnored(project, template.Ignored(project, folder))...); err != nil {
+		return err
+	}
+	if env.json {
+		env.result = struct {
+			File     string `json:"file"`
+			Template string `json:"template"`
+		}{env.short(filepath.Join(env.Dir, "attest.yaml")), template.Name}
+		return nil
+	}
+	return env.print("wrote attest.yaml for %s\nnext: attest run", template.Help)
+}
+
+// write makes the file, which must not be there unless it is to be replaced.
+func (c *initCmd) write(path string, text []byte) error {
+	flags := os.O_WRONLY | os.O_CREATE | os.O_EXCL
+	if c.Force {
+		flags = os.O_WRONLY | os.O_CREATE | os.O_TRUNC
+	}
+	f, err := os.OpenFile(path, flags, 0o644)
+	if errors.Is(err, fs.ErrExist) {
+		return &executor.HintedError{
+			Err: errors.New("attest.yaml is there already"), Hints: []string{"--force overwrites it"},
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("writing attest.yaml: %w", err)
+	}
+	_, err = f.Write(text)
+	return errors.Join(err, f.Close())
+}
+
+// notIgnored returns the lines that .gitignore does not have: what it has, no
+// step takes as an input either.
+func notIgnored(project fs.FS, lines []string) []string {
+	data, _ := fs.ReadFile(project, ".gitignore")
+	have := strings.Fields(string(data))
+	return slices.DeleteFunc(slices.Clone(lines), func(l string) bool {
+		name := strings.Trim(l, "/")
+		return slices.ContainsFunc(have, func(h string) bool { return strings.Trim(h, "/") == name })
+	})
+}
+
+// addLines appends the lines that a file does not have, making the file where
+// there is none.
+func addLines(path string, lines ...string) error {
+	data, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	have := strings.Split(strings.ReplaceAll(string(data), "\r\n", "\n"), "\n")
+	var add strings.Builder
+	if len(data) > 0 && data[len(data)-1] != '\n' {
+		add.WriteString("\n")
+	}
+	missing := false
+	for _, l := range lines {
+		if !slices.Contains(have, l) {
+			add.WriteString(l + "\n")
+			missing = true
+		}
+	}
+	if !missing {
+		return nil
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(add.String())
+	return errors.Join(err, f.Close())
+}

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/attest-pipeline/attest/frontend/graph"
+	"github.com/attest-pipeline/attest/frontend/pipeline"
+	"github.com/attest-pipeline/attest/frontend/plan"
+	"github.com/attest-pipeline/attest/isolation/image"
+	"github.com/attest-pipeline/attest/llb/compile"
+	"github.com/attest-pipeline/attest/llb/dump"
+)
+
+type pipelineCmd struct {
+	Show     pipelineShowCmd     `cmd:"" help:"Draw the steps and say what the time of a run hangs on."`
+	Validate pipelineValidateCmd `cmd:"" help:"Report everything that is wrong with attest.yaml."`
+	Schema   pipelineSchemaCmd   `cmd:"" help:"Print the JSON Schema of attest.yaml, for editors."`
+}
+
+type pipelineValidateCmd struct {
+	pipelineFlag
+	jsonFlag
+}
+
+// Run reads the pipeline and plans it.
+func (c *pipelineValidateCmd) Run(env *Env) error {
+	p, err := c.load(env)
+	if err != nil {
+		return err
+	}
+	if _, err := plan.New(p); err != nil {
+		return err
+	}
+	if env.json {
+		env.result = struct {
+			File  string `json:"file"`
+			Name  string `json:"name"`
+			Hash  string `json:"pipeline_hash"`
+			Steps int    `json:"steps"`
+		}{c.File, p.Name, p.Digest.String(), len(p.Steps)}
+		return nil
+	}
+	return env.print("[OK] %s is valid: %s, %s", c.File, p.Name, count(len(p.Steps), "step"))
+}
+
+type pipelineSchemaCmd struct{}
+
+// Help shows what for.
+func (pipelineSchemaCmd) Help() string {
+	return `Examples:
+
+    attest pipeline schema > .attest.schema.json
+
+and as the first line of attest.yaml, for editors with the YAML language server:
+
+    # yaml-language-server: $schema=.attest.schema.json`
+}
+
+// Run prints the schema.
+func (pipelineSchemaCmd) Run(env *Env) error {
+	_, err := env.Stdout.Write(pipeline.Schema())
+	return err
+}
+
+type pipelineShowCmd struct {
+	Steps  []string `arg:"" optional:"" name:"step" help:"Only these steps and what they need."`
+	Format string   `enum:"text,dot,mermaid,svg,json" default:"text" help:"One of ${enum}."`
+	LLB    bool     `name:"llb" help:"Print what container steps tell BuildKit to do, before images are resolved."`
+	JSON   bool     `name:"json" help:"The same as --format json."`
+	pipelineFlag
+}
+
+// Help shows how.
+func (pipelineShowCmd) Help() string {
+	return `The critical path is the chain of steps that a run cannot be shorter than: by the durations of earlier runs where there are receipts, else by the number of steps.
+
+Examples:
+
+    attest pipeline show
+    attest pipeline show --format svg > pipeline.svg
+    attest pipeline show --format dot | dot -Tpng > pipeline.png
+    attest pipeline show --llb build`
+}
+
+// Run draws the plan.
+func (c *pipelineShowCmd) Run(ctx context.Context, env *Env) error {
+	if c.LLB && (c.JSON || c.Format != "text") {
+		return &usageError{err: fmt.Errorf("--llb is text and goes with no other format")}
+	}
+	p, err := c.load(env)
+	if err != nil {
+		return err
+	}
+	planned, err := plan.New(p, c.Steps...)
+	if err != nil {
+		return err
+	}
+	if c.LLB {
+		return showLLB(ctx, env, planned)
+	}
+	draw := map[string]func(*plan.Plan, plan.Analysis) []byte{
+		"text": graph.Text, "dot": graph.DOT, "mermaid": graph.Mermaid, "svg": graph.SVG, "json": graph.JSON,
+	}
+	if c.JSON {
+		c.Format = "json"
+	}
+	env.json = false // what is drawn is the whole result; an error stays an error
+	_, err = env.Stdout.Write(draw[c.Format](planned, planned.Analyse(durations(c.root(env), p))))
+	return err
+}
+
+// showLLB prints the definition of every container step.
+func showLLB(ctx context.Context, env *Env, planned *plan.Plan) error {
+	for i, s := range planned.Steps {
+		if i > 0 {
+			if err := env.print(""); err != nil {
+				return err
+			}
+		}
+		if s.Isolation != pipeline.Container {
+			if err := env.print("# %s: a %s step, which needs no BuildKit", s.Name, s.Isolation); err != nil {
+				return err
+			}
+			continue
+		}
+		step := compile.New(planned, s, compile.Image{Ref: s.Image})
+		def, err := step.Definition(ctx, compile.InputsName, image.Local())
+		if err != nil {
+			return err
+		}
+		text, err := dump.Text(def)
+		if err != nil {
+			return err
+		}
+		if err := env.print("# %s\n%s", s.Name, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// count writes a number of things.
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}

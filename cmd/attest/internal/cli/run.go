@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/attest-pipeline/attest/attestation/keys"
+	"github.com/attest-pipeline/attest/attestation/receipt"
+	"github.com/attest-pipeline/attest/attestation/verify"
+	"github.com/attest-pipeline/attest/cmd/attest/internal/config"
+	"github.com/attest-pipeline/attest/cmd/attest/internal/display"
+	"github.com/attest-pipeline/attest/frontend/pipeline"
+	"github.com/attest-pipeline/attest/frontend/plan"
+	"github.com/attest-pipeline/attest/isolation/engine"
+	"github.com/attest-pipeline/attest/isolation/record"
+)
+
+type runCmd struct {
+	Steps     []string `arg:"" optional:"" name:"step" help:"Steps to run, with what they need (default: all)."`
+	Sign      *bool    `negatable:"" help:"Sign the receipt and leave signed statements. Makes the project's keys at the first use."`
+	Verify    *bool    `negatable:"" help:"Verify the receipt after the run."`
+	Jobs      *string  `short:"j" placeholder:"N" help:"Run N steps at once (default: one per processor)."`
+	KeepGoing *bool    `negatable:"" help:"After a failure, go on with steps that do not need what failed."`
+	DryRun    bool     `help:"Say what would run, and run nothing."`
+	Isolation *string  `placeholder:"LEVEL" help:"Run every step at this level: process or container."`
+	Engine    *string  `placeholder:"ADDR" help:"The BuildKit for container steps (default: the embedded one)."`
+	Progress  *string  `placeholder:"MODE" help:"auto, tty, plain, json or quiet, on stderr."`
+	Output    string   `short:"o" placeholder:"FILE" help:"Write a copy of the receipt there."`
+	pipelineFlag
+	jsonFlag
+}
+
+// Help shows how.
+func (runCmd) Help() string {
+	return `Runs the steps of attest.yaml, each as soon as what it needs has succeeded, and writes a receipt into .attest/receipts. Progress and logs go to stderr; stdout gets the receipt's path, last.
+
+After a failure no further step starts, unless --keep-going. The first Ctrl-C stops the steps that run and writes the receipt; a second one ends attest at once.
+
+Examples:
+
+    attest run
+    attest run build test --keep-going
+    attest run --sign --verify
+    receipt=$(attest run --progress quiet) && attest verify "$receipt" --no-signatures`
+}
+
+// Run runs the pipeline and records what happened.
+func (c *runCmd) Run(ctx context.Context, env *Env) error {
+	p, err := c.load(env)
+	if err != nil {
+		return err
+	}
+	root := c.root(env)
+	settings, err := c.settings(env, root)
+	if err != nil {
+		return err
+	}
+	if p, err = atLevel(p, settings.Get(config.Isolation).Value); err != nil {
+		return err
+	}
+	planned, err := plan.New(p, c.Steps...)
+	if err != nil {
+		return err
+	}
+	if c.DryRun {
+		return dryRun(ctx, env, root, planned)
+	}
+	if err := makeStateDir(root); err != nil {
+		return err
+	}
+	signer, err := c.signer(env, settings, root)
+	if err != nil {
+		return err
+	}
+	rec, runErr := c.execute(ctx, env, settings, root, planned)
+	if rec == nil {
+		return runErr
+	}
+	// What happened is recorded even when the user wants to leave.
+	ctx = context.WithoutCancel(ctx)
+	return errors.Join(runErr, c.finish(ctx, env, settings, root, planned, rec, signer))
+}
+
+// settings are what flags, environment, file and defaults come to.
+func (c *runCmd) settings(env *Env, root string) (*config.Set, error) {
+	set, err := config.Load(root, env.Getenv)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range []struct {
+		key   string
+		value *string
+	}{
+		{config.Sign, text(c.Sign)}, {config.Verify, text(c.Verify)}, {config.KeepGoing, text(c.KeepGoing)},
+		{config.Jobs, c.Jobs}, {config.Isolation, c.Isolation}, {config.Engine, c.Engine}, {config.Progress, c.Progress},
+	} {
+		if err := set.Flag(f.key, f.value); err != nil {
+			return nil, &usageError{err: err, hints: []string{"attest help settings lists what is accepted"}}
+		}
+	}
+	return set, nil
+}
+
+func text(b *bool) *string {
+	if b == nil {
+		return nil
+	}
+	s := fmt.Sprint(*b)
+	return &s
+}
+
+// signer returns what signs the receipt, nil for nothing. A key that cannot be
+// used is found out before anything runs.
+func (c *runCmd) signer(env *Env, settings *config.Set, root string) (keys.Signer, error) {
+	if !settings.Bool(config.Sign) {
+		return nil, nil
+	}
+	store := keyStore(root)
+	key, created, err := store.Ensure()
+	if err != nil {
+		return nil, keyError{err}
+	}
+	if created {
+		env.note("made a key pair to sign with: %s (%s)", env.short(filepath.Join(store.Dir, keys.PublicFile)), key.Public().Fingerprint())
+	}
+	return key, nil
+}
+
+// execute runs the plan, drawing it meanwhile.
+func (c *runCmd) execute(ctx context.Context, env *Env, settings *config.Set, root string, planned *plan.Plan) (*engine.Record, error) {
+	levels := newLevels(env, root, engineAddress(env, settings))
+	defer levels.close()
+	screen := display.New(ctx, display.Options{
+		Mode: display.Mode(settings.Get(config.Progress).Value), Out: env.Stderr, Getenv: env.Getenv, Environ: env.Environ, Now: env.Now,
+	})
+	defer screen.Close()
+	return engine.Run(ctx, engine.Options{
+		Plan: planned, Root: root, Executors: levels.executors, Images: levels.pin,
+		Jobs: settings.Jobs(), KeepGoing: settings.Bool(config.KeepGoing),
+		Environ: env.Environ, Sink: screen, Now: env.Now, Version: Version,
+	})
+}
+
+// runResult is what a run came to, for --json.
+type runResult struct {
+	Status     receipt.Status `json:"status"`
+	Receipt    string         `json:"receipt"`
+	Statements []string       `json:"statements,omitempty"`
+	Signed     bool           `json:"signed"`
+	Duration   float64        `json:"total_duration_secs"`
+	Steps      []stepResult   `json:"steps"`
+	Verified   *verifyResult  `json:"verification,omitempty"`
+}
+
+type stepResult struct {
+	Name     string           `json:"name"`
+	Status   receipt.Status   `json:"status"`
+	ExitCode int              `json:"exit_code"`
+	Duration float64          `json:"duration_secs"`
+	Cache    receipt.CacheUse `json:"cache"`
+	Error    string           `json:"error,omitempty"`
+}
+
+// finish writes the receipt and what goes with it, and verifies it if asked.
+func (c *runCmd) finish(ctx context.Context, env *Env, settings *config.Set, root string, planned *plan.Plan, rec *engine.Record, signer keys.Signer) error {
+	paths, err := record.Write(ctx, record.Options{
+		Dir: filepath.Join(root, stateDir), Plan: planned, Record: rec, Signer: signer,
+	})
+	if err != nil {
+		return err
+	}
+	result := describeRun(rec.Receipt)
+	result.Receipt, result.Signed = env.short(paths.Receipt), signer != nil
+	for _, s := range paths.Statements {
+		result.Statements = append(result.Statements, env.short(s))
+	}
+	env.result = result
+
+	data, err := readFile(paths.Receipt)
+	if err != nil {
+		return fmt.Errorf("reading the receipt: %w", err)
+	}
+	if c.Output != "" {
+		if err := os.WriteFile(env.path(c.Output), data, 0o644); err != nil {
+			return fmt.Errorf("copying the receipt: %w", err)
+		}
+	}
+	if !env.json {
+		defer func() { _ = env.print("%s", result.Receipt) }() // last, whatever verification says
+	}
+	if !settings.Bool(config.Verify) {
+		return nil
+	}
+	o := verify.Options{Root: root, Pipeline: env.path(c.File), UnsafeSkipSignature: signer == nil}
+	if signer != nil {
+		o.Keys = []keys.Public{signer.Public()}
+	}
+	result.Verified, err = verifyReceipt(ctx, env.Stderr, data, o)
+	if result.Verified != nil {
+		result.Verified.Receipt = result.Receipt
+	}
+	return err
+}
+
+func describeRun(r *receipt.Receipt) *runResult {
+	result := &runResult{Status: r.Status, Duration: r.Duration.Seconds()}
+	for _, s := range r.Steps {
+		result.Steps = append(result.Steps, stepResult{
+			Name: s.Name, Status: s.Status, ExitCode: s.ExitCode,
+			Duration: s.Duration.Seconds(), Cache: s.Cache, Error: s.Error,
+		})
+	}
+	return result
+}
+
+// atLevel returns the pipeline with every step at one level of isolation, or
+// as it is for "auto".
+func atLevel(p *pipeline.Pipeline, level string) (*pipeline.Pipeline, error) {
+	if level == "auto" {
+		return p, nil
+	}
+	moved := *p
+	moved.Steps = make([]pipeline.Step, len(p.Steps))
+	var errs []error
+	for i, s := range p.Steps {
+		want := pipeline.Isolation(level)
+		switch {
+		case s.Isolation == want:
+		case want == pipeline.Process:
+			s.Isolation, s.Image, s.Network = want, "", pipeline.NetworkHost
+		case s.Image == "" && p.Image == "":
+			errs = append(errs, fmt.Errorf("--isolation %s: step %s names no image to run in", level, s.Name))
+		default:
+			if s.Image == "" {
+				s.Image = p.Image
+			}
+			s.Isolation, s.Network = want, pipeline.NetworkNone
+		}
+		moved.Steps[i] = s
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, &usageError{err: err, hints: []string{"give the steps an image, or the pipeline one for all"}}
+	}
+	return &moved, nil
+}

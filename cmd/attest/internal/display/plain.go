@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package display
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/attest-pipeline/attest/isolation/event"
+)
+
+// plain writes one line per thing that happened, log lines behind the name of
+// their step.
+type plain struct {
+	out   io.Writer
+	style palette
+	logs  map[string]*splitter // by step and stream
+	doing map[string]string    // the last thing said, by step
+	tally tally
+}
+
+func newPlain(o Options) *plain {
+	return &plain{out: o.Out, style: newPalette(o.color()), logs: map[string]*splitter{}, doing: map[string]string{}}
+}
+
+// Emit writes the lines that e stands for.
+func (p *plain) Emit(e event.Event) {
+	switch b := e.Body.(type) {
+	case event.RunStarted:
+		p.tally.total = len(b.Steps)
+	case event.StepStarted:
+		p.line("[RUN] %s (%s)", b.Step, b.Isolation)
+	case event.StepProgress:
+		// Counts move too fast for a log: only a new activity is a line.
+		if b.Doing != p.doing[b.Step] {
+			p.doing[b.Step] = b.Doing
+			p.line("%s", p.style.dim.Render(b.Step+": "+Clean(b.Doing)))
+		}
+	case event.StepLog:
+		p.log(b.Step, p.stream(b).lines(b.Data))
+	case event.StepFinished:
+		for _, stream := range []string{"stdout", "stderr"} {
+			p.log(b.Step, p.stream(event.StepLog{Step: b.Step, Stream: stream}).rest())
+			delete(p.logs, b.Step+"\x00"+stream)
+		}
+		p.tally.add(b.Status)
+		p.line("%s", p.style.finished(b))
+	case event.Warning:
+		p.line("%s", p.style.warning(b))
+	case event.RunFinished:
+		p.line("%s", p.tally.summary(b.Duration))
+	}
+}
+
+// Close does nothing: every line is out already.
+func (p *plain) Close() {}
+
+func (p *plain) stream(e event.StepLog) *splitter {
+	key := e.Step + "\x00" + e.Stream
+	s := p.logs[key]
+	if s == nil {
+		s = &splitter{}
+		p.logs[key] = s
+	}
+	return s
+}
+
+func (p *plain) log(step string, lines []string) {
+	if len(lines) == 0 {
+		return
+	}
+	var b strings.Builder
+	for _, l := range lines {
+		fmt.Fprintf(&b, "%s %s\n", p.style.dim.Render(step+" |"), l)
+	}
+	_, _ = io.WriteString(p.out, b.String())
+}
+
+// line writes one line. A watcher who went away is no reason to stop a run, so
+// errors are dropped.
+func (p *plain) line(format string, args ...any) {
+	_, _ = fmt.Fprintf(p.out, format+"\n", args...)
+}

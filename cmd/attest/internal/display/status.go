@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package display
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"charm.land/lipgloss/v2"
+
+	"github.com/attest-pipeline/attest/attestation/receipt"
+	"github.com/attest-pipeline/attest/isolation/event"
+)
+
+// palette styles the few words that have a colour.
+type palette struct{ ok, bad, dim, warn lipgloss.Style }
+
+func newPalette(color bool) palette {
+	if !color {
+		return palette{}
+	}
+	style := func(c string) lipgloss.Style { return lipgloss.NewStyle().Foreground(lipgloss.Color(c)) }
+	return palette{ok: style("2"), bad: style("1"), warn: style("3"), dim: lipgloss.NewStyle().Faint(true)}
+}
+
+// tally counts how the steps of a run ended.
+type tally struct {
+	total, ok, failed, skipped, stopped int
+}
+
+func (t *tally) add(status string) {
+	switch receipt.Status(status) {
+	case receipt.Succeeded:
+		t.ok++
+	case receipt.Skipped:
+		t.skipped++
+	case receipt.Interrupted:
+		t.stopped++
+	default:
+		t.failed++
+	}
+}
+
+func (t *tally) done() int { return t.ok + t.failed + t.skipped + t.stopped }
+
+// summary is the run's last status line.
+func (t *tally) summary(d time.Duration) string {
+	parts := []string{fmt.Sprintf("%d ok", t.ok)}
+	for _, p := range []struct {
+		n    int
+		name string
+	}{{t.failed, "failed"}, {t.skipped, "skipped"}, {t.stopped, "interrupted"}} {
+		if p.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", p.n, p.name))
+		}
+	}
+	steps := "steps"
+	if t.total == 1 {
+		steps = "step"
+	}
+	return fmt.Sprintf("%d %s: %s (%s)", t.total, steps, strings.Join(parts, ", "), Duration(d))
+}
+
+// finished is the line that a finished step leaves.
+func (p palette) finished(e event.StepFinished) string {
+	switch receipt.Status(e.Status) {
+	case receipt.Succeeded:
+		return fmt.Sprintf("%s %s (%s)%s", p.ok.Render("[OK]"), e.Step, Duration(e.Duration), cacheNote(e))
+	case receipt.Skipped:
+		return fmt.Sprintf("%s %s%s", p.warn.Render("[SKIP]"), e.Step, why(e))
+	case receipt.Interrupted:
+		return fmt.Sprintf("%s %s (%s) - interrupted", p.warn.Render("[STOP]"), e.Step, Duration(e.Duration))
+	default:
+		return fmt.Sprintf("%s %s (%s)%s", p.bad.Render("[FAIL]"), e.Step, Duration(e.Duration), why(e))
+	}
+}
+
+func cacheNote(e event.StepFinished) string {
+	note := ""
+	switch receipt.CacheUse(e.Cache) {
+	case receipt.Hit:
+		note = " - cache hit"
+	case receipt.Miss:
+		note = " - cache miss"
+	default:
+		return ""
+	}
+	if e.Reason != "" {
+		note += " (" + Clean(e.Reason) + ")"
+	}
+	return note
+}
+
+// why says in few words why a step did not succeed: the whole error is printed
+// when the run is over.
+func why(e event.StepFinished) string {
+	switch {
+	case e.Reason != "":
+		return " - " + Clean(e.Reason)
+	case e.ExitCode != 0:
+		return fmt.Sprintf(" - exit code %d", e.ExitCode)
+	case e.Err != nil:
+		first, _, _ := strings.Cut(e.Err.Error(), "\n")
+		return " - " + Clean(first)
+	}
+	return ""
+}
+
+func (p palette) warning(w event.Warning) string {
+	if w.Step != "" {
+		return fmt.Sprintf("%s %s: %s", p.warn.Render("warning:"), w.Step, Clean(w.Message))
+	}
+	return fmt.Sprintf("%s %s", p.warn.Render("warning:"), Clean(w.Message))
+}
+
+// doing is what a step does besides running its command.
+func doing(e event.StepProgress) string {
+	text := Clean(e.Doing)
+	count := func(n int64) string {
+		if e.Unit == "bytes" {
+			return size(n)
+		}
+		return fmt.Sprint(n)
+	}
+	switch {
+	case e.Unit == "":
+		return text
+	case e.Total > 0 && e.Unit == "bytes":
+		return fmt.Sprintf("%s %s/%s", text, count(e.Current), count(e.Total))
+	case e.Total > 0:
+		return fmt.Sprintf("%s %s/%s %s", text, count(e.Current), count(e.Total), Clean(e.Unit))
+	case e.Unit == "bytes":
+		return fmt.Sprintf("%s %s", text, count(e.Current))
+	default:
+		return fmt.Sprintf("%s %s %s", text, count(e.Current), Clean(e.Unit))
+	}
+}
