@@ -133,10 +133,15 @@ func removeAfter(dir string) error {
 read -r pid rest <"$1/engine.lock" && kill -9 "$pid"
 for i in 1 2 3 4 5 6 7 8 9 10; do flock -n "$1/engine.lock" true && break; sleep 0.1; done
 rm -rf "$1"`
-	cmd := exec.Command("/bin/sh", "-c", script, "sh", dir)
-	if _, err := cmd.StdinPipe(); err != nil {
+	// A plain descriptor for our end: a file would be closed when collected.
+	var pipe [2]int
+	if err := syscall.Pipe2(pipe[:], syscall.O_CLOEXEC); err != nil {
 		return err
 	}
+	stdin := os.NewFile(uintptr(pipe[0]), "pipe")
+	defer stdin.Close()
+	cmd := exec.Command("/bin/sh", "-c", script, "sh", dir)
+	cmd.Stdin = stdin
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // a Ctrl-C for the tests is not for it
 	return cmd.Start()
 }
