@@ -118,10 +118,6 @@ type Command struct {
 	Script string
 }
 
-// String returns the command as it was written, words quoted where they need
-// it: what a receipt shows.
-func (c Command) String() string { return c.text() }
-
 // Pattern is one entry of inputs or outputs.
 type Pattern struct {
 	// Text is the pattern as declared, without a leading "!" or trailing "?",
@@ -140,5 +136,3 @@ type Need struct {
 	Name string
 	Pos  source.Pos
 }
-
-func (c Command) text() string { return "" }

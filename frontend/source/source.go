@@ -12,11 +12,11 @@
 package source
 
 import (
-	"cmp"
-	"errors"
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -28,7 +28,8 @@ type File struct {
 }
 
 // Pos is a place in a file. Line and Column count from 1, Column in Unicode
-// code points. The zero Pos is no place.
+// code points; a byte order mark at the start of the file is not counted. The
+// zero Pos is no place.
 type Pos struct {
 	File         string
 	Line, Column int
@@ -45,107 +46,73 @@ func (p Pos) String() string {
 	return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column)
 }
 
-// Line returns the text of a line, counted from 1, without its ending and
-// without control characters; empty where there is no such line.
+// Line returns the text of a line, counted from 1, without its ending; empty
+// where there is no such line. What a terminal would not show as one character
+// (control and formatting characters, bytes that are no UTF-8) is replaced, one
+// character for one; what lies beyond 64 KiB is left out.
+//
+// It reads the file from its start: see [File.Annotate] for many lines.
 func (f *File) Line(n int) string {
-	rest := f.Data
-	for ; n > 1 && len(rest) > 0; n-- {
-		_, after, ok := strings.Cut(string(rest[:min(len(rest), maxLine)]), "\n")
-		if !ok {
-			i := slices.Index(rest, '\n')
-			if i < 0 {
-				return ""
-			}
-			rest = rest[i+1:]
-			continue
-		}
-		rest = rest[min(len(rest), maxLine)-len(after):]
+	if n < 1 {
+		return ""
 	}
-	line, _, _ := strings.Cut(string(rest[:min(len(rest), maxLine)]), "\n")
-	return printable(strings.TrimSuffix(line, "\r"))
+	c := f.lines()
+	return c.line(n)
 }
 
-// maxLine bounds how much of a line is shown.
-const maxLine = 4096
+// Annotate sets the Snippet of every error that has a place in this file and
+// no snippet yet, reading the file once.
+func (f *File) Annotate(errs []*Error) {
+	todo := make([]*Error, 0, len(errs))
+	for _, e := range errs {
+		if e.Snippet == "" && !e.Pos.IsZero() && e.Pos.File == f.Name {
+			todo = append(todo, e)
+		}
+	}
+	slices.SortStableFunc(todo, byPlace)
+	c := f.lines()
+	for _, e := range todo {
+		e.Snippet = c.line(e.Pos.Line)
+	}
+}
 
+// lines is a place in a file that only moves on.
+type lines struct {
+	n    int    // number of the line at the start of rest
+	rest []byte // nil after the last line
+}
+
+const byteOrderMark = "\uFEFF"
+
+func (f *File) lines() lines {
+	return lines{n: 1, rest: bytes.TrimPrefix(f.Data, []byte(byteOrderMark))}
+}
+
+// line returns line n, which must not be before the last one asked for.
+func (l *lines) line(n int) string {
+	for ; l.n < n; l.n++ {
+		_, l.rest, _ = bytes.Cut(l.rest, []byte("\n"))
+	}
+	text := l.rest[:min(len(l.rest), maxLine)]
+	if i := bytes.IndexByte(text, '\n'); i >= 0 {
+		text = text[:i]
+	}
+	return printable(string(bytes.TrimSuffix(text, []byte("\r"))))
+}
+
+// maxLine bounds how many bytes of a line are kept.
+const maxLine = 64 << 10
+
+// printable keeps a line from moving the cursor, changing colours or running
+// from right to left on the reader's terminal.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '\t':
 			return ' '
-		case r == utf8.RuneError, r < ' ', r == 0x7f, r >= 0x80 && r < 0xa0:
-			return '\uFFFD'
+		case r == utf8.RuneError, unicode.Is(unicode.C, r), r == '\u2028', r == '\u2029':
+			return utf8.RuneError
 		}
 		return r
 	}, s)
-}
-
-// Error is one thing that is wrong at one place, with ways out.
-type Error struct {
-	Pos Pos
-	// Snippet is the text of the line at Pos; empty where there is none.
-	Snippet string
-	// Msg is the complaint: lower case, one line.
-	Msg string
-	// Hints are what the user can do about it, each a line.
-	Hints []string
-	// Err is a sentinel to branch on, or the cause; may be nil.
-	Err error
-}
-
-// Error returns "file:line:column: complaint", without hints.
-func (e *Error) Error() string {
-	if e.Pos.File == "" {
-		return e.Msg
-	}
-	return e.Pos.String() + ": " + e.Msg
-}
-
-// Unwrap returns Err.
-func (e *Error) Unwrap() error { return e.Err }
-
-// Caret returns the snippet with a line under it that points at the column;
-// empty where there is no snippet.
-func (e *Error) Caret() string {
-	if e.Snippet == "" || e.Pos.Column < 1 {
-		return ""
-	}
-	return e.Snippet + "\n" + strings.Repeat(" ", e.Pos.Column-1) + "^"
-}
-
-// Join returns the errors as one, ordered by place; nil when there are none.
-// errors.As finds the first; [All] finds each.
-func Join(errs []*Error) error {
-	if len(errs) == 0 {
-		return nil
-	}
-	sorted := slices.Clone(errs)
-	slices.SortStableFunc(sorted, func(a, b *Error) int {
-		return cmp.Or(cmp.Compare(a.Pos.Line, b.Pos.Line), cmp.Compare(a.Pos.Column, b.Pos.Column))
-	})
-	list := make([]error, len(sorted))
-	for i, e := range sorted {
-		list[i] = e
-	}
-	return errors.Join(list...)
-}
-
-// All returns every [Error] that err holds, in order.
-func All(err error) []*Error {
-	switch e := err.(type) { //nolint:errorlint // walking the tree by hand
-	case nil:
-		return nil
-	case *Error:
-		return []*Error{e}
-	case interface{ Unwrap() []error }:
-		var all []*Error
-		for _, inner := range e.Unwrap() {
-			all = append(all, All(inner)...)
-		}
-		return all
-	case interface{ Unwrap() error }:
-		return All(e.Unwrap())
-	default:
-		return nil
-	}
 }
