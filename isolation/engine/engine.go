@@ -8,10 +8,10 @@
 //
 // # What is promised
 //
-// One run at a time is at work in a project: a second one waits. Steps never
-// start before everything that they need has landed. After a step failed no
+// One run at a time is at work in a project; a second one waits. No step
+// starts before everything that it needs has landed. After a step failed no
 // further step starts, and those that run are waited for, as make does; with
-// KeepGoing every step starts whose needs succeeded. When the context ends,
+// KeepGoing every step runs whose needs succeeded. When the context ends,
 // running steps are stopped, and the record says truthfully how far each came.
 // Outputs appear in the project complete or not at all; what a kill left
 // behind in .attest/tmp, the next run removes.
@@ -19,14 +19,19 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"runtime"
+	"sync"
 	"time"
 
 	"github.com/attest-pipeline/attest/attestation/receipt"
 	"github.com/attest-pipeline/attest/attestation/tree"
 	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/frontend/plan"
-	"github.com/attest-pipeline/attest/frontend/source"
 	"github.com/attest-pipeline/attest/isolation/event"
 	"github.com/attest-pipeline/attest/isolation/executor"
 )
@@ -38,13 +43,13 @@ type Options struct {
 	// Root is the absolute path of the project's folder. Required.
 	Root string
 	// PipelineFile is the path of the pipeline's file relative to Root,
-	// slash-separated; empty means the file's base name.
+	// slash-separated; empty means the base name of the file that was read.
 	PipelineFile string
 	// Executors run the steps; every level that the plan asks for must be there.
 	Executors map[pipeline.Isolation]executor.Executor
 	// Images resolves an image as attest.yaml names it to the same image by
-	// digest, "name@sha256:...". It is asked once for each name in a run.
-	// Required when a step has an image.
+	// digest, "name@sha256:...". It is asked once for each step with an image,
+	// possibly for several at once. Required when a step has an image.
 	Images func(ctx context.Context, ref string) (string, error)
 	// Jobs is how many steps run at once; 0 means one per CPU.
 	Jobs int
@@ -62,6 +67,33 @@ type Options struct {
 	// LogDir is the absolute path of the folder under which every run makes
 	// one for the logs of its steps; empty means .attest/logs in Root.
 	LogDir string
+}
+
+func (o Options) withDefaults() (Options, error) {
+	if o.Plan == nil || !filepath.IsAbs(o.Root) {
+		return o, errors.New("engine: Options need a Plan and an absolute Root")
+	}
+	for _, s := range o.Plan.Steps {
+		if o.Executors[s.Isolation] == nil {
+			return o, fmt.Errorf("%w: nothing runs steps with isolation %s", executor.ErrUnavailable, s.Isolation)
+		}
+		if s.Image != "" && o.Images == nil {
+			return o, errors.New("engine: Options need Images for a step with an image")
+		}
+	}
+	if o.PipelineFile == "" {
+		o.PipelineFile = path.Base(filepath.ToSlash(o.Plan.Pipeline.File.Name))
+	}
+	if o.Jobs <= 0 {
+		o.Jobs = runtime.GOMAXPROCS(0)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.LogDir == "" {
+		o.LogDir = filepath.Join(o.Root, stateDir, "logs")
+	}
+	return o, nil
 }
 
 // Record is what a run came to.
@@ -86,27 +118,19 @@ type Result struct {
 	Log string
 }
 
-// StepError says why a step did not succeed.
-type StepError struct {
-	Step string
-	// Pos is the place in attest.yaml that the trouble belongs to: the step's
-	// command, or the pattern of a missing output.
-	Pos source.Pos
-	// ExitCode is the command's; 0 where the command was not what failed.
-	ExitCode int
-	TimedOut bool
-	// Tail is the end of the step's log, at most 20 lines, raw.
-	Tail []byte
-	// Err is what happened: for a place in attest.yaml a [source.Error],
-	// otherwise what the executor said.
-	Err error
+// run is one run under way.
+type run struct {
+	Options
+	root   *os.Root // the project
+	events *event.Recorder
+	space  *workspace
+	memo   *memo
+	lander lander
+	source func() *receipt.Source // waits for the answer
+
+	mu      sync.Mutex
+	outputs []tree.Tree // by place in the plan; what has landed so far
 }
-
-// Error names the step and what happened to it.
-func (e *StepError) Error() string { return fmt.Sprintf("step %s: %v", e.Step, e.Err) }
-
-// Unwrap returns Err.
-func (e *StepError) Unwrap() error { return e.Err }
 
 // Run runs the plan and waits for it. The Record is nil only when the run
 // could not begin at all: the project is out of reach, options are missing, or
@@ -116,5 +140,72 @@ func (e *StepError) Unwrap() error { return e.Err }
 // (skipped steps have none), and, when ctx ended the run, context.Cause(ctx).
 // It is nil exactly when the receipt's status is succeeded.
 func Run(ctx context.Context, o Options) (*Record, error) {
-	return nil, fmt.Errorf("not yet")
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	root, err := os.OpenRoot(o.Root)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	r := &run{
+		Options: o, root: root,
+		events:  event.NewRecorder(o.Sink, o.Now),
+		memo:    newMemo(),
+		outputs: make([]tree.Tree, len(o.Plan.Steps)),
+	}
+	return r.run(ctx)
 }
+
+func (r *run) run(ctx context.Context) (*Record, error) {
+	started := r.Now()
+	r.events.Record(event.RunStarted{Pipeline: r.Plan.Pipeline.Name, Steps: r.names(), Jobs: r.Jobs})
+	space, err := openWorkspace(ctx, r.root, r.LogDir, started, func() {
+		r.events.Record(event.Warning{Message: "another run is at work in this project; waiting for it to end"})
+	})
+	if err != nil {
+		status := receipt.Failed
+		if ctx.Err() != nil {
+			status = receipt.Interrupted
+		}
+		r.events.Record(event.RunFinished{Status: string(status), Duration: since(started, r.Now())})
+		return nil, err
+	}
+	r.space = space
+	defer space.close()
+	r.source = startSource(ctx, r.Root, r.Environ, func(text string) {
+		r.events.Record(event.Warning{Message: text})
+	})
+	walks := r.schedule(ctx)
+	record, err := r.record(ctx, started, walks)
+	r.events.Record(event.RunFinished{
+		Status:   string(record.Receipt.Status),
+		Duration: record.Receipt.Duration,
+	})
+	return record, err
+}
+
+func (r *run) names() []string {
+	names := make([]string, len(r.Plan.Steps))
+	for i, s := range r.Plan.Steps {
+		names[i] = s.Name
+	}
+	return names
+}
+
+// landed returns what step i left in the project.
+func (r *run) landed(i int) tree.Tree {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.outputs[i]
+}
+
+func (r *run) setLanded(i int, t tree.Tree) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.outputs[i] = t
+}
+
+// since is never negative: a clock can be put back.
+func since(start, end time.Time) time.Duration { return max(0, end.Sub(start)) }

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/attest-pipeline/attest/frontend/pipeline"
+	"github.com/attest-pipeline/attest/isolation/cachekey"
+)
+
+// platform is where steps run: this machine.
+const platform = runtime.GOOS + "/" + runtime.GOARCH
+
+// environment is what a step's variables come from.
+type environment struct {
+	declared []pipeline.Var // less those that the caller's take the place of
+	passed   []cachekey.Passed
+}
+
+// newEnvironment looks up the names of pass_env in the caller's environment.
+// Where a name is declared too, its declared value is the default for a caller
+// that has none.
+func newEnvironment(step *pipeline.Step, environ []string) environment {
+	var e environment
+	for _, name := range slices.Sorted(slices.Values(step.PassEnv)) {
+		p := cachekey.Passed{Name: name}
+		for _, v := range environ { // the last one counts, as for exec
+			if n, value, ok := strings.Cut(v, "="); ok && n == name {
+				p.Value, p.Set = value, true
+			}
+		}
+		e.passed = append(e.passed, p)
+	}
+	for _, v := range step.Env {
+		if !slices.ContainsFunc(e.passed, func(p cachekey.Passed) bool { return p.Set && p.Name == v.Name }) {
+			e.declared = append(e.declared, v)
+		}
+	}
+	return e
+}
+
+// effective returns all variables, ordered by name.
+func (e environment) effective() []pipeline.Var {
+	all := slices.Clone(e.declared)
+	for _, p := range e.passed {
+		if p.Set {
+			all = append(all, pipeline.Var{Name: p.Name, Value: p.Value})
+		}
+	}
+	slices.SortFunc(all, func(a, b pipeline.Var) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}
+
+func (e environment) declaredMap() map[string]string {
+	if len(e.declared) == 0 {
+		return nil
+	}
+	m := make(map[string]string, len(e.declared))
+	for _, v := range e.declared {
+		m[v.Name] = v.Value
+	}
+	return m
+}
+
+// secrets returns the passed values, longest first, so that masking one does
+// not spoil another that holds it.
+func (e environment) secrets() []string {
+	var values []string
+	for _, p := range e.passed {
+		values = append(values, p.Value)
+	}
+	slices.SortFunc(values, func(a, b string) int { return len(b) - len(a) })
+	return values
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/attest-pipeline/attest/frontend/source"
+	"github.com/attest-pipeline/attest/isolation/executor"
+)
+
+// StepError says why a step did not succeed.
+type StepError struct {
+	Step string
+	// Pos is the place in attest.yaml that the trouble belongs to: the step's
+	// command, an input pattern, or the pattern of a missing output.
+	Pos source.Pos
+	// ExitCode is the command's; 0 where the command was not what failed.
+	ExitCode int
+	TimedOut bool
+	// Tail is the end of the step's log, at most 20 lines, raw.
+	Tail []byte
+	// Err is what happened. Where it belongs to a place in attest.yaml it
+	// holds a [source.Error].
+	Err error
+}
+
+// Error names the step and what happened to it.
+func (e *StepError) Error() string { return fmt.Sprintf("step %s: %v", e.Step, e.Err) }
+
+// Unwrap returns Err.
+func (e *StepError) Unwrap() error { return e.Err }
+
+// commandError says how a command that ran did not succeed, at its place in
+// attest.yaml.
+func (w *walk) commandError(out executor.Outcome) error {
+	var text string
+	switch {
+	case out.TimedOut:
+		text = fmt.Sprintf("the command was stopped: it ran longer than its timeout of %v", w.step.Timeout)
+	case out.ExitCode > 128 && out.ExitCode < 128+65:
+		text = fmt.Sprintf("the command ended with exit code %d (signal %d)", out.ExitCode, out.ExitCode-128)
+	default:
+		text = fmt.Sprintf("the command ended with exit code %d", out.ExitCode)
+	}
+	return &StepError{ExitCode: out.ExitCode, TimedOut: out.TimedOut, Err: w.at(w.step.RunPos, text)}
+}
+
+// at is a complaint about a place in attest.yaml.
+func (w *walk) at(pos source.Pos, msg string, hints ...string) *source.Error {
+	return &source.Error{Pos: pos, Snippet: w.run.Plan.Pipeline.File.Line(pos.Line), Msg: msg, Hints: hints}
+}
+
+// asStepError completes err for the caller.
+func (w *walk) asStepError(err error) *StepError {
+	var e *StepError
+	if !errors.As(err, &e) {
+		e = &StepError{Err: err}
+	}
+	e.Step, e.Pos = w.step.Name, w.step.RunPos
+	if all := source.All(e.Err); len(all) > 0 {
+		e.Pos = all[0].Pos
+	}
+	if w.log != nil {
+		e.Tail = w.log.lastLines()
+	}
+	return e
+}
+
+// oneLine is an error's text as a receipt has it: one line, and none of the
+// values that came from the caller's environment.
+func oneLine(err error, passed []string) string {
+	text := err.Error()
+	for _, v := range passed {
+		if len(v) >= minMasked {
+			text = strings.ReplaceAll(text, v, "***")
+		}
+	}
+	return strings.ToValidUTF8(strings.Join(strings.Fields(text), " "), "\uFFFD")
+}
+
+// minMasked is the length from which on a passed value is masked: shorter ones
+// stand in any text by chance, and hide nothing that could not be guessed.
+const minMasked = 4

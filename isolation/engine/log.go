@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"unicode/utf8"
+
+	"github.com/attest-pipeline/attest/attestation/digest"
+	"github.com/attest-pipeline/attest/frontend/plan"
+	"github.com/attest-pipeline/attest/isolation/event"
+)
+
+// Bounds of what is held in memory of a step's output, whatever it prints.
+const (
+	maxPiece = 16 << 10 // a line longer than this is cut
+	maxTail  = 16 << 10
+	tailRows = 20
+)
+
+// stepLog takes what a step prints: every byte goes to the log file and into
+// its digest, in pieces that end at line ends; the same pieces are events, so
+// that the file is the events' data one after the other.
+type stepLog struct {
+	path string
+	emit func(stream, data string)
+
+	mu      sync.Mutex
+	file    *os.File
+	hash    *digest.Hash
+	size    int64
+	tail    []byte
+	err     error // the first that writing the file met
+	streams []*logStream
+}
+
+// newStepLog makes the log file of a step.
+func (r *run) newStepLog(step *plan.Step) (*stepLog, error) {
+	path := filepath.Join(r.space.logs, fileName(step.Name)+".log")
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("making the log: %w", err)
+	}
+	return &stepLog{
+		path: path, file: f, hash: digest.NewHash(digest.BLAKE3),
+		emit: func(stream, data string) {
+			r.events.Record(event.StepLog{Step: step.Name, Stream: stream, Data: data})
+		},
+	}, nil
+}
+
+// stream returns the writer of one of the command's streams. Its Write never
+// fails: a command is not stopped because its log cannot be kept; close tells.
+func (l *stepLog) stream(name string) io.Writer {
+	s := &logStream{log: l, name: name}
+	l.streams = append(l.streams, s)
+	return s
+}
+
+// close writes what has no line end yet. It returns the first error of all
+// writing; after it, lastLines and hash stay readable.
+func (l *stepLog) close() error {
+	for _, s := range l.streams {
+		s.flush()
+	}
+	if err := errors.Join(l.err, l.file.Close()); err != nil {
+		return fmt.Errorf("writing the log: %w", err)
+	}
+	return nil
+}
+
+func (l *stepLog) add(stream string, piece []byte) {
+	if len(piece) == 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err == nil {
+		_, l.err = l.file.Write(piece)
+	}
+	_, _ = l.hash.Write(piece)
+	l.size += int64(len(piece))
+	l.tail = append(l.tail, piece[max(0, len(piece)-maxTail):]...)
+	if over := len(l.tail) - maxTail; over > 0 {
+		l.tail = append(l.tail[:0], l.tail[over:]...)
+	}
+	l.emit(stream, string(piece))
+}
+
+// lastLines returns the end of the log: at most 20 lines.
+func (l *stepLog) lastLines() []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	end := bytes.TrimRight(l.tail, "\n")
+	start := len(end)
+	for range tailRows {
+		start = bytes.LastIndexByte(end[:start], '\n')
+		if start < 0 {
+			return bytes.Clone(end)
+		}
+	}
+	return bytes.Clone(end[start+1:])
+}
+
+// logStream cuts one stream into pieces.
+type logStream struct {
+	log     *stepLog
+	name    string
+	pending []byte // the beginning of a line; shorter than maxPiece
+}
+
+// Write takes p; a part of it without a line end waits for its rest.
+func (s *logStream) Write(p []byte) (int, error) {
+	n := len(p)
+	for len(p) > 0 {
+		take := min(len(p), maxPiece-len(s.pending))
+		s.pending = append(s.pending, p[:take]...)
+		p = p[take:]
+		end := bytes.LastIndexByte(s.pending, '\n') + 1
+		if end == 0 && len(s.pending) == maxPiece {
+			end = wholeRunes(s.pending)
+		}
+		s.log.add(s.name, s.pending[:end])
+		s.pending = append(s.pending[:0], s.pending[end:]...)
+	}
+	return n, nil
+}
+
+func (s *logStream) flush() {
+	s.log.add(s.name, s.pending)
+	s.pending = nil
+}
+
+// wholeRunes returns how much of b ends between two characters.
+func wholeRunes(b []byte) int {
+	for back := 1; back < utf8.UTFMax; back++ {
+		if i := len(b) - back; utf8.RuneStart(b[i]) {
+			if !utf8.FullRune(b[i:]) {
+				return i
+			}
+			break
+		}
+	}
+	return len(b)
+}

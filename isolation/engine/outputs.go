@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+	"sync"
+
+	"github.com/attest-pipeline/attest/attestation/tree"
+	"github.com/attest-pipeline/attest/frontend/pipeline"
+	"github.com/attest-pipeline/attest/frontend/plan"
+	"github.com/attest-pipeline/attest/frontend/source"
+	"github.com/attest-pipeline/attest/isolation/landing"
+)
+
+// collect looks at what the command left in the staging folder, and hashes it.
+func (w *walk) collect(ctx context.Context) (tree.Tree, error) {
+	w.doing("collecting outputs")
+	staging, err := w.run.root.OpenRoot(w.staging())
+	if err != nil {
+		return tree.Tree{}, err
+	}
+	defer staging.Close()
+	files, err := landing.Prepare(ctx, staging)
+	if err != nil {
+		return tree.Tree{}, fmt.Errorf("outputs: %w", err)
+	}
+	entries, missing, err := plan.MatchOutputs(ctx, staging, w.step.Outputs)
+	if err != nil {
+		return tree.Tree{}, err
+	}
+	if len(missing) > 0 {
+		return tree.Tree{}, w.missing(missing)
+	}
+	for _, e := range entries {
+		if e.Kind != tree.Dir {
+			files--
+		}
+	}
+	if files != 0 {
+		return tree.Tree{}, fmt.Errorf("the staging folder holds %d files that no output names", files)
+	}
+	if err := (tree.Hasher{SHA256: true}).Sum(ctx, staging, "", entries); err != nil {
+		return tree.Tree{}, fmt.Errorf("reading outputs: %w", err)
+	}
+	return tree.New(entries)
+}
+
+// missing is one error for each output that should be there and is not.
+func (w *walk) missing(patterns []pipeline.Pattern) error {
+	var errs []*source.Error
+	for _, p := range patterns {
+		what := fmt.Sprintf("the command succeeded, but left no %q", patternText(p))
+		errs = append(errs, w.at(p.Pos, what,
+			fmt.Sprintf("outputs are relative to the project, wherever working_dir is; write %q if it may be absent", patternText(p)+"?")))
+	}
+	return source.Join(errs)
+}
+
+func patternText(p pipeline.Pattern) string {
+	if p.Folder {
+		return p.Text + "/"
+	}
+	return p.Text
+}
+
+// land puts the outputs in place, and what earlier runs left of them away.
+func (w *walk) land(left tree.Tree) error {
+	earlier, err := w.run.space.readLanded(w.step.Name)
+	if err != nil {
+		return err
+	}
+	units, globbed := w.units(left, earlier)
+	w.run.lander.mu.Lock()
+	defer w.run.lander.mu.Unlock()
+	if err := w.run.lander.claim(w.step.Name, units); err != nil {
+		return err
+	}
+	done, err := landing.Land(w.run.root, w.staging(), units, stateDir, ".git", w.run.PipelineFile)
+	if err != nil {
+		return err
+	}
+	err = w.run.nameable(left)
+	if err == nil && (len(globbed) > 0 || len(earlier) > 0) {
+		err = w.run.space.writeLanded(w.step.Name, globbed)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("outputs: %w", err), done.Undo())
+	}
+	w.result.Outputs = left
+	w.run.setLanded(w.step.Index, left)
+	return nil
+}
+
+// units says what is put in place as a whole: what outputs name literally, and
+// every single match of a glob. earlier are the matches of an earlier run:
+// those that are not among the new ones go. Other files that a glob matches
+// stay: nobody knows whose they are.
+func (w *walk) units(left tree.Tree, earlier []string) (units []landing.Unit, globbed []string) {
+	var literal []string
+	for _, p := range w.step.Outputs {
+		if !p.Glob {
+			literal = append(literal, p.Text)
+			units = append(units, landing.Unit{Path: p.Text, Whole: true})
+		}
+	}
+	covered := func(p string) bool {
+		for _, l := range literal {
+			if p == l || strings.HasPrefix(p, l+"/") {
+				return true
+			}
+		}
+		return false
+	}
+	for _, e := range left.Entries() {
+		if !covered(e.Path) {
+			units = append(units, landing.Unit{Path: e.Path})
+			globbed = append(globbed, e.Path)
+		}
+	}
+	for _, p := range earlier {
+		if _, again := left.Find(p); !again && !covered(p) {
+			units = append(units, landing.Unit{Path: p})
+		}
+	}
+	return units, globbed
+}
+
+// lander keeps two steps of one run from landing on the same path.
+type lander struct {
+	mu    sync.Mutex
+	owner map[string]string // path of a unit: step
+	above map[string]string // folder above a unit: step
+}
+
+func (l *lander) claim(step string, units []landing.Unit) error {
+	if l.owner == nil {
+		l.owner, l.above = map[string]string{}, map[string]string{}
+	}
+	for _, u := range units {
+		other, taken := l.above[u.Path]
+		for p := u.Path; p != "." && !taken; p = path.Dir(p) {
+			other, taken = l.owner[p]
+		}
+		if taken && other != step {
+			return fmt.Errorf("%w: %q was written by step %s in this run", landing.ErrRefused, u.Path, other)
+		}
+	}
+	for _, u := range units {
+		l.owner[u.Path] = step
+		for p := path.Dir(u.Path); p != "."; p = path.Dir(p) {
+			l.above[p] = step
+		}
+	}
+	return nil
+}
+
+// readLanded returns the paths that globs of the step matched when it last
+// succeeded here.
+func (w *workspace) readLanded(step string) ([]string, error) {
+	text, err := w.root.ReadFile(path.Join(landDir, fileName(step)))
+	if errors.Is(err, fs.ErrNotExist) || len(text) == 0 {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return strings.Split(strings.TrimSuffix(string(text), "\x00"), "\x00"), nil
+}
+
+// writeLanded is for readLanded. It comes after the landing: a kill between the
+// two leaves a file too many rather than removing one that is not the step's.
+func (w *workspace) writeLanded(step string, paths []string) error {
+	if err := w.root.MkdirAll(landDir, 0o755); err != nil {
+		return err
+	}
+	var b strings.Builder
+	for _, p := range paths {
+		b.WriteString(p + "\x00")
+	}
+	spare := path.Join(tmpDir, w.id, "landed-"+fileName(step))
+	if err := w.root.WriteFile(spare, []byte(b.String()), 0o644); err != nil {
+		return err
+	}
+	return w.root.Rename(spare, path.Join(landDir, fileName(step)))
+}

@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/attest-pipeline/attest/attestation/digest"
+	"github.com/attest-pipeline/attest/attestation/receipt"
+	"github.com/attest-pipeline/attest/frontend/plan"
+	"github.com/attest-pipeline/attest/isolation/cachekey"
+	"github.com/attest-pipeline/attest/isolation/event"
+	"github.com/attest-pipeline/attest/isolation/executor"
+	"github.com/attest-pipeline/attest/isolation/landing"
+)
+
+// walk is one step on its way from inputs to landed outputs. The fields below
+// the first two fill up phase by phase; facts holds at every moment what is
+// true so far.
+type walk struct {
+	run  *run
+	step *plan.Step
+
+	facts  receipt.Step
+	result Result
+	err    error // of a step that failed, a *StepError
+	engine string
+
+	dir   string // the step's own folder in .attest/tmp, relative to the project
+	env   environment
+	image digest.Digest
+	log   *stepLog
+}
+
+func newWalk(r *run, i int) *walk {
+	step := &r.Plan.Steps[i]
+	w := &walk{run: r, step: step, env: newEnvironment(step.Step, r.Environ)}
+	w.facts = receipt.Step{
+		Name: step.Name, Command: step.Run.String(), Type: step.Attestation.Type,
+		Cache: receipt.Off, Isolation: string(step.Isolation), Network: string(step.Network),
+		Env: w.env.declaredMap(), PassEnv: step.PassEnv,
+	}
+	for _, n := range step.Needs {
+		w.facts.Needs = append(w.facts.Needs, r.Plan.Steps[n].Name)
+	}
+	return w
+}
+
+// walk goes through the phases and says how it ended.
+func (w *walk) walk(ctx context.Context) {
+	started := w.run.Now()
+	w.run.events.Record(event.StepStarted{Step: w.step.Name, Isolation: string(w.step.Isolation)})
+	err := w.phases(ctx)
+	w.facts.Duration = since(started, w.run.Now()).Round(time.Millisecond)
+	finished := event.StepFinished{
+		Step: w.step.Name, Cache: string(w.facts.Cache),
+		ExitCode: w.facts.ExitCode, Duration: w.facts.Duration,
+	}
+	switch {
+	case err == nil:
+		w.facts.Status = receipt.Succeeded
+	case stopped(ctx, err):
+		w.facts.Status, w.facts.Error = receipt.Interrupted, "stopped, because the run was interrupted"
+		finished.Err = context.Cause(ctx)
+	default:
+		w.err = w.asStepError(err)
+		w.facts.Status, w.facts.Error = receipt.Failed, oneLine(err, w.env.secrets())
+		finished.Err = w.err
+	}
+	finished.Status = string(w.facts.Status)
+	w.run.events.Record(finished)
+}
+
+// stopped reports whether err is no more than the end of ctx.
+func stopped(ctx context.Context, err error) bool {
+	return ctx.Err() != nil && (errors.Is(err, context.Cause(ctx)) || errors.Is(err, ctx.Err()))
+}
+
+// phases is the walk: each phase takes what those before it found out.
+func (w *walk) phases(ctx context.Context) error {
+	dir, err := w.run.space.makeStepDir(w.step.Index)
+	if err != nil {
+		return err
+	}
+	w.dir = dir
+	defer w.removeDir()
+	if err := w.readInputs(ctx); err != nil {
+		return err
+	}
+	if err := w.resolveImage(ctx); err != nil {
+		return err
+	}
+	if err := w.computeKey(); err != nil {
+		return err
+	}
+	if err := w.execute(ctx); err != nil {
+		return err
+	}
+	left, err := w.collect(ctx)
+	if err != nil {
+		return err
+	}
+	return w.land(left)
+}
+
+// resolveImage finds the digest that the image's name stands for now.
+func (w *walk) resolveImage(ctx context.Context) error {
+	if w.step.Image == "" {
+		return nil
+	}
+	w.doing("resolving image " + w.step.Image)
+	pinned, err := w.run.Images(ctx, w.step.Image)
+	if err != nil {
+		return err
+	}
+	if w.image, err = imageDigest(pinned); err != nil {
+		return &executor.ImageError{Image: w.step.Image, Err: err}
+	}
+	w.facts.Image = pinned
+	return nil
+}
+
+// imageDigest returns what stands behind the @ of "name@sha256:...".
+func imageDigest(pinned string) (digest.Digest, error) {
+	_, hash, ok := cutLast(pinned, "@")
+	if !ok {
+		return digest.Digest{}, fmt.Errorf("%q does not name an image by digest", pinned)
+	}
+	return digest.Parse(hash)
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	i := strings.LastIndex(s, sep)
+	if i < 0 {
+		return s, "", false
+	}
+	return s[:i], s[i+len(sep):], true
+}
+
+func (w *walk) computeKey() error {
+	key, err := cachekey.New(cachekey.Facts{
+		Command: w.step.Run, Env: w.env.declared, PassEnv: w.env.passed,
+		Inputs: w.result.Inputs, Outputs: w.step.Outputs, WorkingDir: w.step.WorkingDir,
+		Image: w.image, Isolation: w.step.Isolation, Network: w.step.Network, Platform: platform,
+	})
+	if err != nil {
+		return err
+	}
+	w.facts.Key = key.Digest
+	return nil
+}
+
+// execute runs the command. The state of the repository is known before, since
+// a command may change it.
+func (w *walk) execute(ctx context.Context) error {
+	w.run.source()
+	var err error
+	if w.log, err = w.run.newStepLog(w.step); err != nil {
+		return err
+	}
+	w.result.Log = w.log.path
+	out, err := w.run.Executors[w.step.Isolation].Run(ctx, w.job(), executor.Streams{
+		Stdout: w.log.stream("stdout"), Stderr: w.log.stream("stderr"), Progress: w.progress,
+	})
+	logErr := w.log.close()
+	if err == nil || w.log.size > 0 {
+		w.facts.Log = w.log.hash.Digest()
+	}
+	if err != nil {
+		return err
+	}
+	w.facts.ExitCode, w.facts.Controls, w.engine = out.ExitCode, out.Controls, out.Engine
+	if err := w.sameImage(out.Image); err != nil {
+		return err
+	}
+	if out.ExitCode != 0 || out.TimedOut {
+		return w.commandError(out)
+	}
+	return logErr
+}
+
+// sameImage makes sure that what ran is what the key names.
+func (w *walk) sameImage(ran string) error {
+	if w.step.Image == "" {
+		return nil
+	}
+	got, err := imageDigest(ran)
+	if err == nil && got != w.image {
+		err = fmt.Errorf("the step was to run in %v, and ran in %v", w.image, got)
+	}
+	if err != nil {
+		return &executor.ImageError{Image: w.step.Image, Err: err}
+	}
+	w.facts.Image = ran
+	return nil
+}
+
+func (w *walk) job() executor.Job {
+	return executor.Job{
+		Step: w.step.Name, Pos: w.step.RunPos,
+		Command: w.step.Run, Env: w.env.effective(), WorkingDir: w.step.WorkingDir,
+		Image: w.step.Image, Network: w.step.Network, Timeout: w.step.Timeout,
+		Root: w.run.Root, Inputs: w.result.Inputs, Outputs: w.step.Outputs,
+		Staging: w.run.space.abs(w.staging()),
+	}
+}
+
+func (w *walk) progress(p executor.Progress) {
+	w.run.events.Record(event.StepProgress{
+		Step: w.step.Name, Doing: p.Doing, Current: p.Current, Total: p.Total, Unit: p.Unit,
+	})
+}
+
+func (w *walk) doing(what string) { w.progress(executor.Progress{Doing: what}) }
+
+// removeDir gives the disk back. What resists is no harm to this run, and the
+// next one tries again.
+func (w *walk) removeDir() {
+	if err := landing.RemoveAll(w.run.root, w.dir); err != nil {
+		w.run.events.Record(event.Warning{Step: w.step.Name, Message: "removing temporary files: " + err.Error()})
+	}
+}

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/attest-pipeline/attest/isolation/landing"
+	"github.com/attest-pipeline/attest/isolation/process"
+)
+
+// Where a run keeps what is not the project's, relative to the project.
+const (
+	stateDir = ".attest"
+	tmpDir   = stateDir + "/tmp"
+	landDir  = stateDir + "/landed"
+	lockFile = stateDir + "/lock"
+)
+
+// ignoreFile keeps git from looking at what attest keeps, less what a team may
+// want to share.
+const ignoreFile = "/*\n!/config.yaml\n!/trust/\n"
+
+// workspace is a project's .attest folder in the hands of one run: the lock,
+// a folder for each step's staging, and the run's logs.
+type workspace struct {
+	root *os.Root
+	path string // of the project
+	lock *os.File
+	id   string // the run's name in tmpDir and among the logs
+	logs string // absolute path of the folder with the run's logs
+}
+
+// openWorkspace takes the lock, waiting for another run that has it, and clears
+// away what a killed run left. waiting is called once when there is a wait.
+func openWorkspace(ctx context.Context, root *os.Root, logDir string, now time.Time, waiting func()) (*workspace, error) {
+	if err := makeStateDir(root); err != nil {
+		return nil, fmt.Errorf("preparing %s: %w", stateDir, err)
+	}
+	lock, err := takeLock(ctx, root, waiting)
+	if err != nil {
+		return nil, err
+	}
+	w := &workspace{root: root, path: root.Name(), lock: lock}
+	if err := w.fill(logDir, now); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return w, nil
+}
+
+func makeStateDir(root *os.Root) error {
+	if err := root.Mkdir(stateDir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	info, err := root.Lstat(stateDir)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("it is %v, not a folder; a link could lead what attest keeps anywhere", info.Mode().Type())
+	}
+	f, err := root.OpenFile(stateDir+"/.gitignore", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(ignoreFile)
+	return errors.Join(err, f.Close())
+}
+
+// takeLock waits for the project's lock. Whoever dies gives it back.
+func takeLock(ctx context.Context, root *os.Root, waiting func()) (*os.File, error) {
+	f, err := root.OpenFile(lockFile, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("opening the project's lock: %w", err)
+	}
+	const pause = 50 * time.Millisecond
+	for first := true; ; first = false {
+		got, err := tryLock(f)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("locking the project: %w", err), f.Close())
+		}
+		if got {
+			return f, nil
+		}
+		if first {
+			waiting()
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(context.Cause(ctx), f.Close())
+		case <-time.After(pause):
+		}
+	}
+}
+
+// fill makes the folders of this run.
+func (w *workspace) fill(logDir string, now time.Time) error {
+	if err := w.putBack(); err != nil {
+		return err
+	}
+	if err := landing.RemoveAll(w.root, tmpDir); err != nil {
+		return fmt.Errorf("removing what an earlier run left in %s: %w", tmpDir, err)
+	}
+	if err := os.MkdirAll(logDir, 0o755); err != nil {
+		return fmt.Errorf("making the folder for logs: %w", err)
+	}
+	stamp := now.UTC().Format("20060102_150405")
+	w.id = stamp
+	for n := 2; ; n++ {
+		w.logs = filepath.Join(logDir, w.id)
+		err := os.Mkdir(w.logs, 0o755)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("making the folder for logs: %w", err)
+		}
+		w.id = stamp + "_" + strconv.Itoa(n)
+	}
+	if err := w.root.Mkdir(tmpDir, 0o700); err != nil {
+		return err
+	}
+	return w.root.Mkdir(path.Join(tmpDir, w.id), 0o700)
+}
+
+// putBack restores outputs that a process step of a killed run had moved aside.
+func (w *workspace) putBack() error {
+	tmp := w.abs(tmpDir)
+	runs, err := os.ReadDir(tmp)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, run := range runs {
+		steps, err := os.ReadDir(filepath.Join(tmp, run.Name()))
+		if err != nil {
+			continue // no folder, so not a run's
+		}
+		for _, step := range steps {
+			aside := filepath.Join(tmp, run.Name(), step.Name(), stagingName+".aside")
+			if err := process.PutBack(w.path, aside); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// makeStepDir makes a step's own folder, with an empty staging folder in it,
+// and returns its path relative to the project.
+func (w *workspace) makeStepDir(index int) (string, error) {
+	dir := path.Join(tmpDir, w.id, strconv.Itoa(index))
+	if err := w.root.Mkdir(dir, 0o700); err != nil {
+		return "", err
+	}
+	return dir, w.root.Mkdir(path.Join(dir, stagingName), 0o700)
+}
+
+// stagingName is the name of the staging folder in a step's own.
+const stagingName = "out"
+
+func (w *walk) staging() string { return path.Join(w.dir, stagingName) }
+
+// clock returns the file system's own idea of now, near enough: the time at
+// which the folder dir, made a moment ago, was last changed.
+func (w *workspace) clock(dir string) (time.Time, error) {
+	info, err := w.root.Lstat(dir)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return lastChange(info), nil
+}
+
+// abs returns the absolute path of p, which is relative to the project.
+func (w *workspace) abs(p string) string { return filepath.Join(w.path, filepath.FromSlash(p)) }
+
+// close removes the run's temporary files and lets the next run in.
+func (w *workspace) close() {
+	_ = landing.RemoveAll(w.root, path.Join(tmpDir, w.id))
+	_ = w.lock.Close()
+}
+
+// fileName is a step's name as the name of a file: what could mean something
+// to a file system or a terminal is spelled in hexadecimal.
+func fileName(step string) string {
+	var b strings.Builder
+	for i := range len(step) {
+		c := step[i]
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '_', c == '.' && i > 0:
+			b.WriteByte(c)
+		default:
+			fmt.Fprintf(&b, "%%%02x", c)
+		}
+	}
+	return b.String()
+}
