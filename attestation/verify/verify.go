@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package verify turns a receipt, keys that are believed and the files on disk
-// into a Proof, or into errors that name each check that failed.
+// into a [Proof], or into errors that name each check that failed.
 //
-// Start with [New] and [Verifier.Verify]. Only this package makes a [Proof].
-// It imports no engine and no network: what decides what to believe stays small
+// Start with [New] and [Verifier.Verify]. Only this package makes a Proof. It
+// imports no engine and no network: what decides what to believe stays small
 // enough to be read.
 package verify
 
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 
 	"github.com/attest-pipeline/attest/attestation/digest"
 	"github.com/attest-pipeline/attest/attestation/keys"
@@ -18,11 +20,8 @@ import (
 )
 
 // ErrNoKeys is returned by [New] for options under which every receipt would be
-// believed whoever signed it.
+// believed, whoever signed it.
 var ErrNoKeys = errors.New("no key to believe")
-
-// ErrFailed is matched by every [CheckError].
-var ErrFailed = errors.New("verification failed")
 
 // Options say what a Verifier believes and where it looks.
 type Options struct {
@@ -45,82 +44,22 @@ type Verifier struct{ options Options }
 // New returns a Verifier. The error matches [ErrNoKeys] where it would believe
 // everything.
 func New(o Options) (*Verifier, error) {
-	if len(o.Keys) == 0 && !o.UnsafeSkipSignature {
+	believed := 0
+	for _, key := range o.Keys {
+		if !key.IsZero() {
+			believed++
+		}
+	}
+	if believed == 0 && !o.UnsafeSkipSignature {
 		return nil, ErrNoKeys
+	}
+	if o.Root == "" {
+		o.Root = "."
 	}
 	return &Verifier{o}, nil
 }
 
-// Name names a check, in JSON and for programs.
-type Name string
-
-// The checks, in the order of a Report.
-const (
-	Format    Name = "format"    // the document is a receipt, in its one spelling
-	Run       Name = "run"       // the run and each of its steps succeeded
-	Pipeline  Name = "pipeline"  // pipeline_hash is that of the file on disk
-	Files     Name = "files"     // every input and output is on disk as recorded
-	Signature Name = "signature" // signed by a believed key
-)
-
-// Status is what came of a check.
-type Status string
-
-// A check passed, failed, or was not made: skipped on request, or not reached
-// because the document could not be read.
-const (
-	Passed     Status = "passed"
-	Failed     Status = "failed"
-	Skipped    Status = "skipped"
-	NotReached Status = "not-reached"
-)
-
-// Check is one thing that was looked at.
-type Check struct {
-	Name   Name   `json:"name"`
-	Status Status `json:"status"`
-	// Message is one line for people, without a mark in front: "Receipt format
-	// valid", "Pipeline hash does not match", "Signature verification skipped".
-	Message string `json:"message"`
-	// Want and Got are set for a check that failed: what would have passed and
-	// what was found.
-	Want string `json:"want,omitempty"`
-	Got  string `json:"got,omitempty"`
-	// Differences name the files that differ, ordered by path: the first 20.
-	Differences []Difference `json:"differences,omitempty"`
-	// More counts the differences that are not in Differences.
-	More int `json:"more,omitempty"`
-}
-
-// Difference is one path that is not as recorded.
-type Difference struct {
-	Path string `json:"path"`
-	// Change is what happened to it: "changed", "added", "removed", "mode" or
-	// "kind" (a file where a folder was, and the like).
-	Change string `json:"change"`
-	Want   string `json:"want,omitempty"`
-	Got    string `json:"got,omitempty"`
-	// Step and Role ("input" or "output") say where the receipt names it.
-	Step string `json:"step,omitempty"`
-	Role string `json:"role,omitempty"`
-}
-
-// Report is every check, in the order of the constants above. All checks are
-// made even when an early one fails, so that one look shows all that is wrong.
-type Report struct {
-	Checks []Check `json:"checks"`
-}
-
-// CheckError says that one check failed. It matches [ErrFailed].
-type CheckError struct{ Check Check }
-
-// Error returns the message, what was wanted and what was found, and the files.
-func (e *CheckError) Error() string { return e.Check.Message }
-
-// Is reports whether target is [ErrFailed].
-func (e *CheckError) Is(target error) bool { return target == ErrFailed }
-
-// Proof is what was verified: all checks passed.
+// Proof is what was verified: every check passed.
 type Proof struct {
 	receipt *receipt.Receipt
 	digest  digest.Digest
@@ -133,14 +72,88 @@ func (p *Proof) Receipt() *receipt.Receipt { return p.receipt }
 // Digest returns the BLAKE3 digest of the document's bytes.
 func (p *Proof) Digest() digest.Digest { return p.digest }
 
-// Signer returns the believed key that signed. It is zero, and ok false, where
-// the signature was skipped.
+// Signer returns the believed key that signed. Where the signature was skipped,
+// nobody vouches for the receipt: the key is zero and ok is false.
 func (p *Proof) Signer() (key keys.Public, ok bool) { return p.signer, !p.signer.IsZero() }
 
-// Verify checks the bytes of a receipt. The Proof is nil unless every check
-// passed; the Report is always complete. The error joins one [CheckError] per
-// failed check, or is another one where checking was not possible (the cause of
-// ctx, a root folder that is not there).
+// Verify checks the bytes of a receipt against the keys and the files on disk.
+// The Proof is nil unless every check passed. The Report has every check, those
+// that could not be made included. The error joins one [CheckError] for each
+// that failed, or is another one where checking itself was not possible: the
+// cause of ctx, a root folder that cannot be opened.
 func (v *Verifier) Verify(ctx context.Context, data []byte) (*Proof, Report, error) {
-	return nil, Report{}, errors.New("verify: being written")
+	report := newReport()
+	r, err := receipt.Parse(data)
+	if err != nil {
+		report.fail(Format, failure{want: "an unchanged receipt with schema " + receipt.Schema, got: err.Error(), err: err})
+		return nil, report, report.err()
+	}
+	report.pass(Format)
+
+	root, err := os.OpenRoot(v.options.Root)
+	if err != nil {
+		return nil, report, fmt.Errorf("opening the project: %w", err)
+	}
+	defer root.Close()
+
+	proof := &Proof{receipt: r, digest: digest.Of(data)}
+	report.note(Run, checkRun(r))
+	report.note(Pipeline, v.checkPipeline(root, r))
+	files, err := checkFiles(ctx, root, r)
+	if err != nil {
+		return nil, report, err
+	}
+	report.note(Files, files)
+	if v.options.UnsafeSkipSignature {
+		report.skip(Signature)
+	} else {
+		proof.signer, err = r.VerifySignature(v.options.Keys...)
+		report.note(Signature, v.signatureFailure(err))
+	}
+	if err := report.err(); err != nil {
+		return nil, report, err
+	}
+	return proof, report, nil
+}
+
+func (v *Verifier) signatureFailure(err error) *failure {
+	if err == nil {
+		return nil
+	}
+	want := fmt.Sprintf("a signature by one of %d believed keys", len(v.options.Keys))
+	if len(v.options.Keys) == 1 {
+		want = "a signature by " + v.options.Keys[0].String()
+	}
+	return &failure{want: want, got: err.Error(), err: err}
+}
+
+// checkRun wants a run that came to its end, and no step that says otherwise.
+func checkRun(r *receipt.Receipt) *failure {
+	if r.Status != receipt.Succeeded {
+		return &failure{want: "a run that succeeded", got: "a run that is marked " + string(r.Status)}
+	}
+	for _, s := range r.Steps {
+		if s.Status != receipt.Succeeded {
+			return &failure{want: "steps that succeeded", got: fmt.Sprintf("step %q is marked %s", s.Name, s.Status)}
+		}
+		if s.ExitCode != 0 {
+			return &failure{want: "exit code 0", got: fmt.Sprintf("step %q ended with exit code %d", s.Name, s.ExitCode)}
+		}
+	}
+	return nil
+}
+
+func (v *Verifier) checkPipeline(root *os.Root, r *receipt.Receipt) *failure {
+	open, name := root.OpenFile, r.Pipeline.File
+	if v.options.Pipeline != "" {
+		open, name = os.OpenFile, v.options.Pipeline
+	}
+	got, err := hashFile(open, name)
+	switch {
+	case err != nil:
+		return &failure{want: fmt.Sprintf("%s of %s", r.PipelineHash, name), got: err.Error(), err: err}
+	case got != r.PipelineHash:
+		return &failure{want: fmt.Sprintf("%s of %s", r.PipelineHash, name), got: got.String()}
+	}
+	return nil
 }
