@@ -62,8 +62,8 @@ golden: ## Refresh golden files
 
 .PHONY: bench
 bench: setup build images ## Measure against buildctl and runc, side by side in one run
-	cd hack/bench && $(GO) build -o ../../build/bin/buildctl github.com/moby/buildkit/cmd/buildctl
-	cd hack/bench && $(GO) run . -root ../..
+	CGO_ENABLED=0 $(GO) -C hack/tools build -trimpath -o ../../build/bin/buildctl github.com/moby/buildkit/cmd/buildctl
+	$(GO) run ./hack/bench
 
 .PHONY: verify
 verify: lint golden test ## What a change must pass: lint, golden files, tests, and a clean tree

@@ -4,7 +4,6 @@
 # Format, vet, staticcheck, and the rules of the architecture.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-root=$PWD
 
 echo "lint: gofmt"
 unformatted=$(git ls-files -co --exclude-standard -- '*.go' | xargs -r gofmt -l)
@@ -17,7 +16,7 @@ echo "lint: go vet"
 go vet ./...
 echo "lint: staticcheck"
 # The linter has a module of its own, so that go.mod lists what the program uses.
-go -C hack/tools build -o "$root/build/bin/staticcheck" honnef.co/go/tools/cmd/staticcheck
+go -C hack/tools build -o ../../build/bin/staticcheck honnef.co/go/tools/cmd/staticcheck
 build/bin/staticcheck ./...
 echo "lint: architecture"
 go test -count=1 ./hack/archtest

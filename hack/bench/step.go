@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+)
+
+// script is the step that both sides run: it reads a few files and leaves a few.
+const script = "mkdir -p out && for f in in/*; do cat $f $f > out/${f#in/}; done"
+
+// containerStep compares a whole attest run of one container step with runc
+// running the same command on the same files: copied in before, and out after.
+func (b *bench) containerStep(ctx context.Context) error {
+	project := filepath.Join(b.dir, "project")
+	if err := b.writeProject(project, script, 5); err != nil {
+		return err
+	}
+	bundle, err := b.bundle(ctx)
+	if err != nil {
+		return err
+	}
+	whole := &series{name: "attest run, from start to receipt"}
+	step := &series{name: "its step, from inputs to landed outputs"}
+	runc := &series{name: "runc run, files copied in and out"}
+	for i := range b.rounds + 1 {
+		cmd := exec.CommandContext(ctx, b.attest, "run", "--progress", "json")
+		cmd.Dir, cmd.Env = project, b.environ()
+		took, inStep, err := timeRun(cmd)
+		if err != nil {
+			return err
+		}
+		bare, err := b.runc(ctx, bundle, project, i)
+		if err != nil {
+			return err
+		}
+		if i == 0 {
+			continue // starts the engine and unpacks the image
+		}
+		whole.times = append(whole.times, took)
+		step.times = append(step.times, inStep)
+		runc.times = append(runc.times, bare)
+	}
+	table("One container step, 5 files in and 5 out", whole, step, runc)
+	return nil
+}
+
+func (b *bench) writeProject(dir, script string, files int) error {
+	text := fmt.Sprintf(`version: "0.1"
+name: bench
+image: oci-layout://%s
+steps:
+  step: {run: '%s', inputs: [in/], outputs: [out/]}
+`, b.image, script)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "attest.yaml"), []byte(text), 0o644); err != nil {
+		return err
+	}
+	for i := range files {
+		folder := filepath.Join(dir, "in")
+		if files > 100 {
+			folder = filepath.Join(folder, fmt.Sprint(i/100))
+		}
+		if err := os.MkdirAll(folder, 0o755); err != nil {
+			return err
+		}
+		content := strings.Repeat(fmt.Sprintf("file %d\n", i), 100)
+		if err := os.WriteFile(filepath.Join(folder, fmt.Sprintf("%d.txt", i)), []byte(content), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// timeRun measures an attest run, and by its events the step in it.
+func timeRun(cmd *exec.Cmd) (whole, step time.Duration, err error) {
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	began := time.Now()
+	err = cmd.Run()
+	whole = time.Since(began)
+	if err != nil {
+		return 0, 0, fmt.Errorf("%v: %w\n%s", cmd.Args, err, &stderr)
+	}
+	var from, to time.Time
+	for lines := bufio.NewScanner(&stderr); lines.Scan(); {
+		var event struct {
+			Type string    `json:"type"`
+			Time time.Time `json:"time"`
+		}
+		if json.Unmarshal(lines.Bytes(), &event) != nil {
+			continue // a note for people
+		}
+		switch event.Type {
+		case "step.started":
+			from = event.Time
+		case "step.finished":
+			to = event.Time
+		}
+	}
+	if from.IsZero() || to.IsZero() {
+		return 0, 0, fmt.Errorf("no step in the events:\n%s", &stderr)
+	}
+	return whole, to.Sub(from), nil
+}
+
+// bundle unpacks the image for runc, with a configuration like a step's.
+func (b *bench) bundle(ctx context.Context) (string, error) {
+	dir := filepath.Join(b.dir, "bundle")
+	rootfs := filepath.Join(dir, "rootfs")
+	if err := os.MkdirAll(filepath.Join(rootfs, "workspace"), 0o755); err != nil {
+		return "", err
+	}
+	index, err := layout.ImageIndexFromPath(b.image)
+	if err != nil {
+		return "", err
+	}
+	manifest, err := index.IndexManifest()
+	if err != nil {
+		return "", err
+	}
+	image, err := index.Image(manifest.Manifests[0].Digest)
+	if err != nil {
+		return "", err
+	}
+	files := mutate.Extract(image)
+	defer files.Close()
+	untar := exec.CommandContext(ctx, "tar", "-x", "-C", rootfs)
+	untar.Stdin = files
+	if out, err := untar.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("unpacking the image: %w\n%s", err, out)
+	}
+	spec := exec.CommandContext(ctx, "runc", "spec", "--bundle", dir)
+	if out, err := spec.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("runc spec: %w\n%s", err, out)
+	}
+	return dir, editSpec(filepath.Join(dir, "config.json"))
+}
+
+// editSpec has runc's own example configuration run the script in /workspace.
+func editSpec(name string) error {
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	var spec map[string]any
+	if err := json.Unmarshal(data, &spec); err != nil {
+		return err
+	}
+	process, ok1 := spec["process"].(map[string]any)
+	root, ok2 := spec["root"].(map[string]any)
+	if !ok1 || !ok2 {
+		return fmt.Errorf("%s: no process or no root", name)
+	}
+	process["terminal"] = false
+	process["args"] = []string{"/bin/sh", "-e", "-c", script}
+	process["cwd"] = "/workspace"
+	root["readonly"] = false
+	if data, err = json.Marshal(spec); err != nil {
+		return err
+	}
+	return os.WriteFile(name, data, 0o644)
+}
+
+// runc measures one run of the script by runc alone.
+func (b *bench) runc(ctx context.Context, bundle, project string, round int) (time.Duration, error) {
+	workspace := filepath.Join(bundle, "rootfs/workspace")
+	if err := errors.Join(os.RemoveAll(workspace), os.Mkdir(workspace, 0o755)); err != nil {
+		return 0, err
+	}
+	out := filepath.Join(b.dir, fmt.Sprintf("runc-out-%d", round))
+	began := time.Now()
+	if err := os.CopyFS(filepath.Join(workspace, "in"), os.DirFS(filepath.Join(project, "in"))); err != nil {
+		return 0, err
+	}
+	if _, err := time1(exec.CommandContext(ctx, "runc", "run", "--bundle", bundle, fmt.Sprintf("attest-bench-%d-%d", os.Getpid(), round))); err != nil {
+		return 0, err
+	}
+	if err := os.CopyFS(out, os.DirFS(filepath.Join(workspace, "out"))); err != nil {
+		return 0, err
+	}
+	return time.Since(began), nil
+}
