@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/moby/buildkit/client/llb"
+	"github.com/moby/buildkit/solver/pb"
 
 	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/frontend/plan"
@@ -120,9 +121,14 @@ func (s Step) Exec(workspace llb.State) (llb.State, error) {
 	if err != nil {
 		return llb.State{}, fmt.Errorf("step %q: %w", s.Name, err)
 	}
+	network := pb.NetMode_NONE
+	if s.Network == pipeline.NetworkOpen {
+		network = pb.NetMode_UNSET
+	}
 	run := []llb.RunOption{
 		llb.Args(args),
 		llb.Dir(path.Join(Workspace, s.WorkingDir)),
+		llb.Network(network),
 	}
 	for _, v := range Env(s.Image.Env, s.Env) {
 		run = append(run, llb.AddEnv(v.Name, v.Value))

@@ -23,6 +23,9 @@ const runPart = "run"
 // progress of a solve shows it.
 func (s Step) RunName() string { return s.partName(runPart) }
 
+// ImageName is how the name of the operation that fetches the image begins.
+func (s Step) ImageName() string { return s.partName("image ") }
+
 func (s Step) partName(part string) string { return "[" + s.Name + "] " + part }
 
 // constraints are what every operation of the step carries besides itself.
@@ -49,7 +52,7 @@ func (s Step) rootFS() (llb.State, error) {
 		return llb.State{}, fmt.Errorf("image %q: %w", s.Image.Ref, err)
 	}
 	ref := reference.TagNameOnly(named).String()
-	name := llb.WithCustomName(s.partName("image " + s.Image.Ref))
+	name := llb.WithCustomName(s.ImageName() + s.Image.Ref)
 	group := llb.ProgressGroup("step:"+s.Name, s.Name, false)
 	if s.Image.Store == "" {
 		return llb.Image(ref, name, group), nil

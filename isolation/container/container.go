@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package container runs steps in containers that BuildKit makes: it compiles
+// the step, serves the planned files to the engine, and takes the outputs back.
+//
+// Start with [New]. What the command sees is exactly what was hashed: files are
+// checked against their planned digests while the engine reads them. What comes
+// back is written through a handle on the staging folder that no name can leave.
+//
+// A container is runc's, made by BuildKit: it has namespaces of its own for
+// mounts, processes, IPC, host name and, unless its network is open, network.
+// Outcome.Controls says what of it can be vouched for; see [Executor.Run].
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/moby/buildkit/identity"
+
+	"github.com/attest-pipeline/attest/attestation/digest"
+	"github.com/attest-pipeline/attest/isolation/container/connect"
+	"github.com/attest-pipeline/attest/isolation/executor"
+	"github.com/attest-pipeline/attest/isolation/image"
+	"github.com/attest-pipeline/attest/llb/compile"
+)
+
+// Options are the settings of [New].
+type Options struct {
+	// Connect opens the engine; it is called when the first step runs, and
+	// again after the engine went away. progress is never nil. Required.
+	Connect func(ctx context.Context, progress func(executor.Progress)) (*connect.Conn, error)
+	// Images resolves the images of the run's steps. Required.
+	Images *image.Resolver
+	// KeyFile is the path of a file that keeps a secret of this user between
+	// runs, made where there is none. With it the engine receives no file twice
+	// that it kept from an earlier run of the step; empty means that it
+	// receives all files again in every run.
+	KeyFile string
+}
+
+// Executor runs steps in containers. Safe for concurrent use.
+type Executor struct {
+	options Options
+	key     func() ([]byte, error)
+
+	turn chan struct{} // holds a token while somebody connects
+	mu   sync.Mutex
+	conn *connect.Conn
+}
+
+var _ executor.Executor = (*Executor)(nil)
+
+// New returns an Executor; nothing is connected or read yet. Close it.
+func New(o Options) *Executor {
+	return &Executor{
+		options: o,
+		key:     sync.OnceValues(func() ([]byte, error) { return loadKey(o.KeyFile) }),
+		turn:    make(chan struct{}, 1),
+	}
+}
+
+// Close ends the connection to the engine, if there is one, and with it what
+// still runs over it.
+func (e *Executor) Close() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.conn == nil {
+		return nil
+	}
+	conn := e.conn
+	e.conn = nil
+	return conn.Close()
+}
+
+// Run implements [executor.Executor].
+//
+// The controls of the outcome are those of the embedded engine, whose making
+// is part of this program; of any other engine only what the step's definition
+// asks of every BuildKit is named, which is the absence of a network.
+func (e *Executor) Run(ctx context.Context, job executor.Job, streams executor.Streams) (executor.Outcome, error) {
+	report := newReporter(streams.Progress)
+	conn, err := e.connect(ctx, report.send)
+	if err != nil {
+		return executor.Outcome{}, err
+	}
+	report.send(executor.Progress{Doing: "resolving " + job.Image})
+	img, err := e.options.Images.Resolve(ctx, job.Image)
+	if err != nil {
+		return executor.Outcome{}, err
+	}
+	key, err := e.key()
+	if err != nil {
+		return executor.Outcome{}, err
+	}
+	root, err := os.OpenRoot(job.Root)
+	if err != nil {
+		return executor.Outcome{}, err
+	}
+	defer root.Close()
+	staging, err := os.OpenRoot(job.Staging)
+	if err != nil {
+		return executor.Outcome{}, err
+	}
+	defer staging.Close()
+
+	s := &solve{
+		job: job, image: img, conn: conn,
+		step:    newStep(job, img),
+		inputs:  newInputs(root, job.Inputs, key, report),
+		outputs: newOutputs(staging, job.Outputs, report),
+		watch:   newWatch(job, streams, report),
+	}
+	outcome, err := s.run(ctx, e.options.Images.Platform())
+	if errors.Is(err, executor.ErrUnavailable) {
+		e.forget(conn)
+	}
+	return outcome, err
+}
+
+// connect returns the connection, which it opens where there is none. Callers
+// that come at the same time wait for one.
+func (e *Executor) connect(ctx context.Context, progress func(executor.Progress)) (*connect.Conn, error) {
+	select {
+	case e.turn <- struct{}{}:
+		defer func() { <-e.turn }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	e.mu.Lock()
+	conn := e.conn
+	e.mu.Unlock()
+	if conn != nil {
+		return conn, nil
+	}
+	conn, err := e.options.Connect(ctx, progress)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		return nil, err
+	}
+	e.mu.Lock()
+	e.conn = conn
+	e.mu.Unlock()
+	return conn, nil
+}
+
+// forget closes a connection whose engine went away, so that the next step
+// opens a new one.
+func (e *Executor) forget(conn *connect.Conn) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.conn == conn {
+		e.conn = nil
+		_ = conn.Close()
+	}
+}
+
+func newStep(job executor.Job, img image.Image) compile.Step {
+	s := compile.Step{
+		Name: job.Step, Command: job.Command, Env: job.Env, WorkingDir: job.WorkingDir,
+		Network: job.Network, Outputs: job.Outputs, Pos: job.Pos, Run: identity.NewID(),
+		Image: compile.Image{Ref: img.Pinned, Env: img.Env},
+	}
+	if img.Layout != "" {
+		s.Image.Store = layoutStore
+		s.Image.Ref = "attest/layout@" + img.Manifest.String()
+	}
+	return s
+}
+
+// snapshotHint names the snapshot of the inputs that the engine keeps for the
+// next run of this step in this folder.
+func snapshotHint(job executor.Job) string {
+	return digest.Of([]byte(fmt.Sprintf("%d:%s%s", len(job.Root), job.Root, job.Step))).Hex()
+}
+
+var errTimedOut = errors.New("the step ran for longer than its timeout")
+
+// grace is how long an engine may take to end a step that was told to end.
+const grace = 900 * time.Millisecond

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/moby/buildkit/client"
+	gateway "github.com/moby/buildkit/frontend/gateway/pb"
+	"github.com/moby/buildkit/session"
+	"github.com/moby/buildkit/util/grpcerrors"
+	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/tonistiigi/fsutil"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc/codes"
+
+	"github.com/attest-pipeline/attest/isolation/container/connect"
+	"github.com/attest-pipeline/attest/isolation/executor"
+	"github.com/attest-pipeline/attest/isolation/image"
+	"github.com/attest-pipeline/attest/llb/compile"
+)
+
+// solve is one run of one step.
+type solve struct {
+	job     executor.Job
+	image   image.Image
+	conn    *connect.Conn
+	step    compile.Step
+	inputs  *inputs
+	outputs *outputs
+	watch   *watch
+}
+
+// run solves the step's definition and says what came of it.
+func (s *solve) run(ctx context.Context, platform ocispecs.Platform) (executor.Outcome, error) {
+	def, err := s.step.Definition(ctx, snapshotHint(s.job), platform)
+	if err != nil {
+		return executor.Outcome{}, err
+	}
+	running, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	s.inputs.failed = cancel
+	s.outputs.failed = cancel
+	s.watch.started = func() func() {
+		if s.job.Timeout <= 0 {
+			return func() {}
+		}
+		timer := time.AfterFunc(s.job.Timeout, func() { cancel(errTimedOut) })
+		return func() { timer.Stop() }
+	}
+
+	var group errgroup.Group
+	status := make(chan *client.SolveStatus)
+	group.Go(func() error { s.watch.follow(status); return nil })
+	group.Go(s.outputs.receive)
+	_, err = s.conn.Client.Solve(running, def, s.options(), status)
+	s.outputs.end(err == nil)
+	receiveErr := group.Wait()
+	if err == nil {
+		err = receiveErr
+	}
+	return s.outcome(ctx, context.Cause(running), err)
+}
+
+func (s *solve) options() client.SolveOpt {
+	o := client.SolveOpt{
+		LocalMounts: map[string]fsutil.FS{compile.InputsName: s.inputs},
+		Exports:     []client.ExportEntry{{Type: client.ExporterTar, Output: s.outputs.open}},
+		Internal:    true, // no entry in the engine's history of builds
+	}
+	if s.image.Layout != "" {
+		o.OCIStores = map[string]content.Store{layoutStore: layout{dir: s.image.Layout}}
+	} else {
+		o.Session = []session.Attachable{credentials{}}
+	}
+	return o
+}
+
+// outcome turns what the solve returned into what the contract asks for. Of
+// several things that went wrong the one that caused the others counts.
+func (s *solve) outcome(ctx context.Context, cause, err error) (executor.Outcome, error) {
+	o := executor.Outcome{
+		Duration: s.watch.duration(),
+		Engine:   s.conn.Name,
+		Image:    s.image.Pinned,
+		Controls: controls(s.conn, s.job.Network),
+	}
+	if err == nil {
+		return o, s.outputs.prune(ctx)
+	}
+	var exit *gateway.ExitError
+	switch {
+	case s.inputs.err() != nil:
+		return executor.Outcome{}, s.inputs.err()
+	case ctx.Err() != nil:
+		return executor.Outcome{}, context.Cause(ctx)
+	case errors.Is(cause, errTimedOut):
+		o.ExitCode, o.TimedOut = executor.ExitTimeout, true
+		return o, nil
+	case s.outputs.err() != nil:
+		return executor.Outcome{}, s.outputs.err()
+	case errors.As(err, &exit) && exit.ExitCode != 0:
+		o.ExitCode = int(exit.ExitCode)
+		return o, nil
+	}
+	return executor.Outcome{}, s.explain(err)
+}
+
+// explain says what an error of the engine means.
+func (s *solve) explain(err error) error {
+	switch grpcerrors.Code(err) {
+	case codes.Unavailable, codes.Canceled:
+		// Nobody here canceled: the engine was told to stop, or killed.
+		return &executor.HintedError{
+			Err:   fmt.Errorf("%w: %s went away while the step ran: %w", executor.ErrUnavailable, s.conn.Name, err),
+			Hints: []string{"see attest engine status", "run it again: the engine is started anew"},
+		}
+	}
+	if s.watch.failedPart() == imagePart {
+		return &executor.ImageError{Image: s.job.Image, Err: err}
+	}
+	return err
+}

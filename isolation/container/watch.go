@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package container
+
+import (
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/moby/buildkit/client"
+	digest "github.com/opencontainers/go-digest"
+
+	"github.com/attest-pipeline/attest/isolation/executor"
+	"github.com/attest-pipeline/attest/llb/compile"
+)
+
+// Parts of a step, told apart by the names that package compile gives them.
+const (
+	otherPart = iota
+	imagePart
+	runPart
+)
+
+// watch follows a solve: it hands on the command's output, says what is done
+// besides, and notes when the command began and ended.
+type watch struct {
+	stdout, stderr io.Writer
+	report         *reporter
+	image          string
+	runName        string
+	imagePrefix    string
+	// started is called when the command begins; what it returns, when it ends.
+	started func() (ended func())
+
+	parts  map[digest.Digest]int
+	layers map[string]*client.VertexStatus
+	failed int // the part that failed first
+
+	mu         sync.Mutex
+	begin, end *time.Time
+}
+
+func newWatch(job executor.Job, streams executor.Streams, report *reporter) *watch {
+	step := compile.Step{Name: job.Step}
+	w := &watch{
+		stdout: streams.Stdout, stderr: streams.Stderr, report: report, image: job.Image,
+		runName: step.RunName(), imagePrefix: step.ImageName(),
+		parts: map[digest.Digest]int{}, layers: map[string]*client.VertexStatus{},
+	}
+	if w.stdout == nil {
+		w.stdout = io.Discard
+	}
+	if w.stderr == nil {
+		w.stderr = io.Discard
+	}
+	return w
+}
+
+// follow reads until the channel is closed.
+func (w *watch) follow(status <-chan *client.SolveStatus) {
+	ended := func() {}
+	for s := range status {
+		for _, v := range s.Vertexes {
+			w.vertex(v, &ended)
+		}
+		for _, l := range s.Statuses {
+			w.layer(l)
+		}
+		for _, l := range s.Logs {
+			w.log(l)
+		}
+	}
+	ended()
+}
+
+// vertex notes what is known of an operation. Each is told of many times.
+func (w *watch) vertex(v *client.Vertex, ended *func()) {
+	part := otherPart
+	switch {
+	case v.Name == w.runName:
+		part = runPart
+	case strings.HasPrefix(v.Name, w.imagePrefix):
+		part = imagePart
+	}
+	w.parts[v.Digest] = part
+	if v.Error != "" && w.failed == otherPart {
+		w.failed = part
+	}
+	if part != runPart || v.Started == nil {
+		return
+	}
+	w.mu.Lock()
+	first := w.begin == nil
+	w.begin, w.end = v.Started, v.Completed
+	w.mu.Unlock()
+	if first {
+		*ended = w.started()
+	}
+	if v.Completed != nil {
+		(*ended)()
+	}
+}
+
+// layer adds up what is known of the image's layers.
+func (w *watch) layer(s *client.VertexStatus) {
+	if w.parts[s.Vertex] != imagePart || s.Total == 0 {
+		return
+	}
+	w.layers[s.ID] = s
+	p := executor.Progress{Doing: "pulling " + w.image, Unit: "bytes"}
+	for _, l := range w.layers {
+		p.Current += l.Current
+		p.Total += l.Total
+	}
+	w.report.send(p)
+}
+
+const stderrStream = 2
+
+// log hands on what the command printed. A writer that fails does not stop the
+// command; who gave it notices.
+func (w *watch) log(l *client.VertexLog) {
+	if w.parts[l.Vertex] != runPart {
+		return
+	}
+	to := w.stdout
+	if l.Stream == stderrStream {
+		to = w.stderr
+	}
+	_, _ = to.Write(l.Data)
+}
+
+// duration returns how long the command ran, until now where it did not end.
+func (w *watch) duration() time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.begin == nil:
+		return 0
+	case w.end == nil:
+		return time.Since(*w.begin)
+	}
+	return w.end.Sub(*w.begin)
+}
+
+// failedPart returns which part of the step failed. Call it after follow.
+func (w *watch) failedPart() int { return w.failed }
+
+// reporter hands on progress, one report at a time and no more than a few each
+// second of what keeps counting.
+type reporter struct {
+	to    func(executor.Progress)
+	mu    sync.Mutex
+	doing string
+	next  time.Time
+}
+
+const reportEvery = 100 * time.Millisecond
+
+func newReporter(to func(executor.Progress)) *reporter { return &reporter{to: to} }
+
+func (r *reporter) send(p executor.Progress) {
+	if r.to == nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	if p.Doing == r.doing && now.Before(r.next) && (p.Total == 0 || p.Current < p.Total) {
+		return
+	}
+	r.doing, r.next = p.Doing, now.Add(reportEvery)
+	r.to(p)
+}
