@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package process
+
+import (
+	"encoding/gob"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Main is the whole of a program for which [IsInit] is true: it looks after one
+// step and returns the code to exit with. It must run before anything else that
+// the program does.
+func Main() int {
+	// Nothing that this process has open may reach the command.
+	if err := unix.CloseRange(3, 1<<31-1, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		syscall.CloseOnExec(3)
+		syscall.CloseOnExec(4)
+	}
+	// A signal from the step must not end its init. Handlers, unlike ignored
+	// signals, do not pass to the command.
+	signal.Notify(make(chan os.Signal, 1))
+	control, reports := os.NewFile(3, "control"), os.NewFile(4, "reports")
+	var o order
+	if err := gob.NewDecoder(control).Decode(&o); err != nil {
+		fmt.Fprintln(os.Stderr, "attest: this is not a command; it is started for each step of a run")
+		return 2
+	}
+	if err := gob.NewEncoder(reports).Encode(o.run(control)); err != nil {
+		return 1 // whoever would read it is gone
+	}
+	return 0
+}
+
+// run runs the command and returns when nothing that it started is alive, or is
+// about to end with this process.
+func (o order) run(control io.Reader) report {
+	// What is set below holds for one thread and for what it starts.
+	runtime.LockOSThread()
+	if err := o.prepare(); err != nil {
+		return report{Refused: err.Error()}
+	}
+	begun := time.Now()
+	pid, err := o.exec()
+	var refused *refusedError
+	if errors.As(err, &refused) {
+		return report{Refused: refused.what}
+	}
+	if err != nil {
+		return report{NotRun: err.Error()}
+	}
+	ended := make(chan syscall.WaitStatus, 1)
+	go func() { ended <- reap(pid) }()
+	stop := make(chan struct{})
+	go func() {
+		_, _ = io.Copy(io.Discard, control) // until its end
+		close(stop)
+	}()
+	var said report
+	select {
+	case status := <-ended:
+		said = report{Code: exitCode(status), Duration: time.Since(begun)}
+	case <-stop:
+		_ = unix.Kill(-pid, unix.SIGTERM)
+		select {
+		case <-ended:
+		case <-time.After(stopGrace):
+		}
+	}
+	if o.Spaces&unix.CLONE_NEWPID == 0 {
+		sweep()
+	}
+	return said
+}
+
+func (o order) prepare() error {
+	unix.Umask(0o022)
+	if o.Spaces&unix.CLONE_NEWPID == 0 {
+		// What the step leaves behind becomes a child of this process.
+		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+			return fmt.Errorf("becoming subreaper: %w", err)
+		}
+	}
+	if o.Spaces&unix.CLONE_NEWNS == 0 {
+		return nil
+	}
+	return o.mount()
+}
+
+// exec starts the command in a session of its own. With namespaces, it gets
+// another pair of them: mounts that come from a namespace of a user namespace
+// above are locked, so that no capability of the step's takes them away.
+func (o order) exec() (int, error) {
+	if err := os.Chdir(o.Dir); err != nil {
+		return 0, err
+	}
+	path, err := o.look()
+	if err != nil {
+		return 0, err
+	}
+	attributes := &syscall.ProcAttr{Env: o.Env, Files: []uintptr{0, 1, 2}, Sys: o.attributes()}
+	pid, err := syscall.ForkExec(path, o.Argv, attributes)
+	if err == nil {
+		return pid, nil
+	}
+	if o.Spaces != 0 && isRefusal(err) && !o.canNest() {
+		return 0, &refusedError{err.Error()}
+	}
+	return 0, &os.PathError{Op: "executing", Path: path, Err: err}
+}
+
+func (o order) attributes() *syscall.SysProcAttr {
+	sys := &syscall.SysProcAttr{Setsid: true, Cloneflags: o.Spaces &^ unix.CLONE_NEWPID}
+	if o.Spaces&unix.CLONE_NEWUSER != 0 {
+		mapUsers(sys)
+	}
+	return sys
+}
+
+// canNest reports whether the step's namespaces are to be had at all: a program
+// can be made so that executing it gives the errors of a refusal.
+func (o order) canNest() bool {
+	pid, err := syscall.ForkExec("/proc/self/exe", []string{initName}, &syscall.ProcAttr{Sys: o.attributes()})
+	if err != nil {
+		return false
+	}
+	reap(pid)
+	return true
+}
+
+// look finds the program as a shell would, by the PATH of the step.
+func (o order) look() (string, error) {
+	var name string
+	if len(o.Argv) > 0 {
+		name = o.Argv[0]
+	}
+	for _, entry := range o.Env {
+		if value, ok := strings.CutPrefix(entry, "PATH="); ok {
+			if err := os.Setenv("PATH", value); err != nil {
+				return "", err
+			}
+		}
+	}
+	path, err := exec.LookPath(name)
+	if errors.Is(err, exec.ErrDot) {
+		return path, nil // the step's PATH says so
+	}
+	return path, err
+}
+
+// reap waits for the child pid, and for every other that ends before it.
+func reap(pid int) syscall.WaitStatus {
+	for {
+		var status syscall.WaitStatus
+		got, err := syscall.Wait4(-1, &status, unix.WALL, nil)
+		if got == pid || errors.Is(err, syscall.ECHILD) {
+			return status
+		}
+	}
+}
+
+func exitCode(status syscall.WaitStatus) int {
+	if status.Signaled() {
+		return 128 + int(status.Signal())
+	}
+	return status.ExitStatus()
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package process
+
+import (
+	"fmt"
+	"os"
+	"strings"
+)
+
+// mounts is the mount table, in the order in which things were mounted.
+type mounts []mountPoint
+
+// mountPoint is one line of mountinfo.
+type mountPoint struct {
+	device string // major:minor
+	root   string // what of that file system is shown
+	path   string // where
+}
+
+func readMounts() (mounts, error) {
+	text, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return nil, fmt.Errorf("reading the mount table: %w", err)
+	}
+	var table mounts
+	// Blanks and backslashes in paths stand there as octal escapes.
+	unescape := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
+	for line := range strings.Lines(string(text)) {
+		fields := strings.Fields(line)
+		if len(fields) < 5 {
+			return nil, fmt.Errorf("reading the mount table: %q has too few fields", line)
+		}
+		table = append(table, mountPoint{fields[2], unescape.Replace(fields[3]), unescape.Replace(fields[4])})
+	}
+	return table, nil
+}
+
+// aliases returns the other paths at which what stands at path, or something
+// below it, can be reached: the same file system may be mounted in several
+// places, from different folders on.
+func (m mounts) aliases(path string) []string {
+	home := mountPoint{}
+	for _, p := range m {
+		// The longest wins, and of equals the last, which covers the others.
+		if _, ok := below(path, p.path); ok && len(p.path) >= len(home.path) {
+			home = p
+		}
+	}
+	rest, _ := below(path, home.path)
+	inside := join(home.root, rest) // where it lies in its file system
+	var found []string
+	for _, p := range m {
+		if p.device != home.device {
+			continue
+		}
+		if rest, ok := below(inside, p.root); ok && join(p.path, rest) != path {
+			found = append(found, join(p.path, rest))
+		} else if _, ok := below(p.root, inside); ok && p.path != path {
+			found = append(found, p.path)
+		}
+	}
+	return found
+}
+
+// below reports whether path is dir or lies below it, and what follows dir.
+func below(path, dir string) (rest string, ok bool) {
+	if dir == "/" {
+		return path, true
+	}
+	rest, ok = strings.CutPrefix(path, dir)
+	return rest, ok && (rest == "" || rest[0] == '/')
+}
+
+func join(dir, rest string) string {
+	if dir == "/" {
+		dir = ""
+	}
+	if dir+rest == "" || rest == "/" && dir == "" {
+		return "/"
+	}
+	return dir + strings.TrimSuffix(rest, "/")
+}

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package process runs a step as a process of this host, in the project's
+// folder and with the host's tools.
+//
+// Start with [New]. The program that uses it calls [Main] first thing when
+// [IsInit] says so: on Linux every step gets a small init of its own, which is
+// the same program started again.
+//
+// # What a step gets
+//
+// A clean environment, an empty stdin, a session without terminal, umask 022.
+// When its command ends, whatever it started ends with it: sessions of their
+// own and double forks do not matter, because the step lives in a PID namespace
+// whose init goes away. Before the command runs, outputs from earlier are moved
+// aside; see [PutBack].
+//
+// # What is out of its reach
+//
+// The project's .attest and what [Options.Hide] lists: in the step's mount
+// namespace an empty folder stands in their place, at every path by which a
+// mount shows them. The command runs in a user namespace below the one that
+// owns these mounts, so the kernel does not let even root take them away, see
+// under them, or look into the processes that can. Sockets of programs that
+// start others on request (service managers, container engines) are hidden
+// too: through them a step would act from outside. A step of root in addition
+// gets a /dev without disks, and reads the kernel's settings without changing
+// them. What the step may still do, as its user, is write to the host's files,
+// also to those that other programs trust: use a container for a step that is
+// not trusted to leave the machine alone.
+//
+// User namespaces have a price. Root keeps its files and may change owners, but
+// has no power over the host's network or devices and listens on no port below
+// 1024. Another user sees every owner but itself as nobody, and gains nothing
+// from setuid programs.
+//
+// Where the kernel refuses a namespace, the step runs with what is left; the
+// outcome's controls name what was in force. [ControlKeysHidden] is the one
+// whose absence a user should hear of.
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/attest-pipeline/attest/isolation/executor"
+)
+
+// The controls that an outcome of this level can name. All three are in force
+// together or, where PID namespaces are not to be had, the first, second and
+// last; or none.
+const (
+	// ControlKeysHidden says that .attest and Options.Hide were out of reach.
+	ControlKeysHidden     = "keys-hidden"
+	ControlMountNamespace = "mount-namespace"
+	ControlPIDNamespace   = "pid-namespace"
+	ControlUserNamespace  = "user-namespace"
+)
+
+const (
+	engine      = "host"
+	initName    = "attest-step-init" // argv[0] of a step's init
+	defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+	privateDir = 0o700
+	scriptFile = 0o700
+
+	// stopGrace is how long a command that is stopped may tidy up.
+	stopGrace = 250 * time.Millisecond
+	// stopLimit is how long its init may take for all of stopping.
+	stopLimit = 750 * time.Millisecond
+	// heldOpenLimit bounds the wait for the end of stdout and stderr after
+	// every process of the step is gone: one outside may have been handed them.
+	heldOpenLimit = 10 * time.Second
+)
+
+// Options say what the steps of an Executor get and do not get.
+type Options struct {
+	// Environ is the caller's environment, as os.Environ has it. PATH, HOME
+	// and USER of a step come from it; what it lacks is taken from the system.
+	Environ []string
+	// Hide lists absolute paths of files and folders that no step may reach,
+	// besides the project's .attest. One that is not there is made, as an
+	// empty folder, so that no step can make it.
+	Hide []string
+}
+
+// Executor runs steps as processes of this host. It is safe for concurrent use.
+type Executor struct {
+	options Options
+}
+
+var _ executor.Executor = (*Executor)(nil)
+
+// New returns an Executor.
+func New(o Options) *Executor { return &Executor{options: o} }
+
+// IsInit reports whether this program was started to be a step's init and must
+// call [Main] and nothing else. args are those of the program, os.Args.
+func IsInit(args []string) bool { return len(args) > 0 && args[0] == initName }
+
+// errTimeout is the cause that ends a command which ran too long.
+var errTimeout = errors.New("the command ran too long")
+
+// Run implements [executor.Executor].
+func (e *Executor) Run(ctx context.Context, job executor.Job, streams executor.Streams) (executor.Outcome, error) {
+	if err := context.Cause(ctx); err != nil {
+		return executor.Outcome{}, err
+	}
+	// A program that does not call Main would start itself again without end.
+	if IsInit(os.Args) {
+		return executor.Outcome{}, errors.New("this program runs steps and does not call process.Main")
+	}
+	root, err := os.OpenRoot(job.Root)
+	if err != nil {
+		return executor.Outcome{}, fmt.Errorf("opening the project: %w", err)
+	}
+	defer root.Close()
+
+	command, err := e.prepare(root, job)
+	if err != nil {
+		return executor.Outcome{}, err
+	}
+	defer command.cleanUp()
+
+	aside := job.Staging + ".aside"
+	if err := setAside(ctx, root, job, aside); err != nil {
+		return executor.Outcome{}, errors.Join(err, PutBack(job.Root, aside))
+	}
+	outcome, err := e.start(ctx, job, command, streams)
+	if err == nil && outcome.ExitCode == 0 {
+		err = collect(ctx, root, job)
+	}
+	if err != nil || outcome.ExitCode != 0 {
+		// What the command began is of no use, and what was there before is
+		// the user's. ctx may have ended; this must happen all the same.
+		discard(context.WithoutCancel(ctx), root, job)
+		if back := PutBack(job.Root, aside); back != nil {
+			err = errors.Join(err, back)
+		}
+	}
+	if err != nil {
+		return executor.Outcome{}, err
+	}
+	if err := removeAll(aside); err != nil {
+		return executor.Outcome{}, fmt.Errorf("removing earlier outputs: %w", err)
+	}
+	return outcome, nil
+}
+
+// command is what an init is asked to run.
+type command struct {
+	argv []string
+	env  []string
+	dir  string
+	hide []string
+	temp string // folder to remove afterwards, or empty
+}
+
+func (c *command) cleanUp() {
+	if c.temp != "" {
+		_ = os.RemoveAll(c.temp) // a stray file in the temporary folder is all that is lost
+	}
+}
+
+func (e *Executor) prepare(root *os.Root, job executor.Job) (*command, error) {
+	// Root.MkdirAll refuses a path that leads out of the project.
+	if err := root.MkdirAll(filepath.FromSlash(job.WorkingDir), 0o755); err != nil {
+		return nil, fmt.Errorf("making the working directory %s: %w", job.WorkingDir, err)
+	}
+	hide, err := e.hidden(job.Root)
+	if err != nil {
+		return nil, err
+	}
+	c := &command{
+		env:  e.environment(job.Env),
+		dir:  filepath.Join(job.Root, filepath.FromSlash(job.WorkingDir)),
+		hide: hide,
+	}
+	switch {
+	case job.Command.Script != "":
+		c.argv, err = c.script(job.Command.Script)
+	case job.Command.Argv != nil:
+		c.argv = job.Command.Argv
+	default:
+		c.argv = []string{"/bin/sh", "-e", "-c", job.Command.Shell}
+	}
+	return c, err
+}
+
+// hidden returns the paths that no step may reach, made where they were not.
+func (e *Executor) hidden(project string) ([]string, error) {
+	paths := append([]string{filepath.Join(project, ".attest")}, e.options.Hide...)
+	for i, path := range paths {
+		if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
+			// Where this user may make nothing, the step's may not either.
+			if err := os.MkdirAll(path, privateDir); err != nil && !errors.Is(err, os.ErrPermission) {
+				return nil, fmt.Errorf("making %s, which is to be hidden: %w", path, err)
+			}
+		}
+		real, err := filepath.EvalSymlinks(path)
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("hiding %s: %w", path, err)
+		}
+		paths[i] = real
+	}
+	return paths, nil
+}
+
+// script writes the script to a file of its own outside the project.
+func (c *command) script(text string) ([]string, error) {
+	var err error
+	if c.temp, err = os.MkdirTemp("", "attest-step-"); err != nil {
+		return nil, fmt.Errorf("writing the script: %w", err)
+	}
+	name := filepath.Join(c.temp, "script")
+	if err := writeExecutable(name, text); err != nil {
+		return nil, fmt.Errorf("writing the script: %w", err)
+	}
+	return []string{name}, nil
+}
