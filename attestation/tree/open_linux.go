@@ -7,13 +7,12 @@ import (
 	"syscall"
 )
 
-// openRegular opens a file for reading without following a symbolic link at
-// its end and without waiting for a writer, should it have become a FIFO since
-// it was listed.
+// openRegular opens a file for reading without waiting for a writer, should it
+// have become a FIFO since it was listed.
 func openRegular(root *os.Root, name string) (*os.File, error) {
-	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
+	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
-	return regular(f)
+	return regular(root, name, f)
 }

@@ -11,5 +11,5 @@ func openRegular(root *os.Root, name string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return regular(f)
+	return regular(root, name, f)
 }

@@ -170,6 +170,8 @@ func (h Hasher) Sum(ctx context.Context, root *os.Root, dir string, entries []En
 	return group.Wait()
 }
 
+var errReplaced = errors.New("not the file that was there a moment ago")
+
 // one is what a single worker needs, made once.
 type one struct {
 	blake, sha *digest.Hash
@@ -243,11 +245,19 @@ func (h Hasher) Scan(ctx context.Context, root *os.Root, dir string, skip func(s
 	return New(entries)
 }
 
-// regular returns f when it is a regular file, else closes it.
-func regular(f *os.File) (*os.File, error) {
+// regular returns f when it is the regular file at name, else closes it. An
+// os.Root follows a symbolic link that stays inside it, whatever the flags say;
+// what stands at the name itself tells.
+func regular(root *os.Root, name string, f *os.File) (*os.File, error) {
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = &SpecialFileError{Path: f.Name(), Type: info.Mode().Type()}
+		err = &SpecialFileError{Path: name, Type: info.Mode().Type()}
+	}
+	if err == nil {
+		var here fs.FileInfo
+		if here, err = root.Lstat(name); err == nil && !os.SameFile(info, here) {
+			err = &fs.PathError{Op: "open", Path: name, Err: errReplaced}
+		}
 	}
 	if err != nil {
 		_ = f.Close()
