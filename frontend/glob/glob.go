@@ -19,7 +19,7 @@ import (
 	"strings"
 )
 
-// Glob is a compiled pattern.
+// Glob is a compiled pattern. The zero Glob matches the top, ".", alone.
 type Glob struct {
 	parts []part
 }
@@ -49,7 +49,7 @@ func Compile(pattern string) (Glob, error) {
 		switch {
 		case text == "":
 			return Glob{}, fmt.Errorf("%w: an empty component", ErrPattern)
-		case text == "**":
+		case len(text) > 1 && strings.Trim(text, "*") == "":
 			g.parts[i].any = true
 		case HasWildcard(text):
 			n, err := compileName(text)
@@ -150,20 +150,30 @@ func (g Glob) Matches(s State) bool { return s&(1<<len(g.parts)) != 0 }
 // led to s.
 func (g Glob) Open(s State) bool { return s&^(1<<len(g.parts)) != 0 }
 
-// Covers reports whether the pattern matches path, which is clean and
-// relative, or a folder that path is in.
-func (g Glob) Covers(path string) bool {
+// Match reports whether the pattern matches path, which is clean and relative.
+func (g Glob) Match(path string) bool {
 	s := g.Start()
 	for s != 0 {
 		name, rest, more := strings.Cut(path, "/")
-		s = g.Step(s, name)
-		if g.Matches(s) {
-			return true
-		}
-		if !more {
-			return false
+		if s = g.Step(s, name); !more {
+			return g.Matches(s)
 		}
 		path = rest
 	}
 	return false
+}
+
+// Covers reports whether the pattern matches path, which is clean and
+// relative, or a folder that path is in.
+func (g Glob) Covers(path string) bool {
+	s := g.Start()
+	for !g.Matches(s) {
+		if path == "" || s == 0 {
+			return false
+		}
+		var name string
+		name, path, _ = strings.Cut(path, "/")
+		s = g.Step(s, name)
+	}
+	return true
 }

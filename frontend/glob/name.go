@@ -141,13 +141,22 @@ func setEnd(s string) int {
 			return i + 1
 		case s[i] == '\\':
 			i += 2
-		case strings.HasPrefix(s[i:], "[:") && strings.Contains(s[i+2:], ":]"):
-			i += 2 + strings.Index(s[i+2:], ":]") + 2
 		default:
-			i++
+			_, rest, _ := cutClass(s[i:])
+			i = len(s) - len(rest)
 		}
 	}
 	return 0
+}
+
+// cutClass cuts [:class:] from the start of s; where none is, one byte.
+func cutClass(s string) (class, rest string, found bool) {
+	if strings.HasPrefix(s, "[:") {
+		if end := strings.IndexByte(s[2:], ']'); end > 0 && s[2+end-1] == ':' {
+			return s[2 : 2+end-1], s[2+end+1:], true
+		}
+	}
+	return "", s[1:], false
 }
 
 func compileSet(body string) (*set, error) {
@@ -156,15 +165,13 @@ func compileSet(body string) (*set, error) {
 		s.not, body = true, body[1:]
 	}
 	for body != "" {
-		if rest, ok := strings.CutPrefix(body, "[:"); ok {
-			if class, after, ok := strings.Cut(rest, ":]"); ok {
-				is := classOf(class)
-				if is == nil {
-					return nil, fmt.Errorf("%w: no class of characters is called %q", ErrPattern, class)
-				}
-				s.classes, body = append(s.classes, is), after
-				continue
+		if class, rest, found := cutClass(body); found {
+			is := classOf(class)
+			if is == nil {
+				return nil, fmt.Errorf("%w: no class of characters is called %q", ErrPattern, class)
 			}
+			s.classes, body = append(s.classes, is), rest
+			continue
 		}
 		low, rest := setChar(body)
 		high := low

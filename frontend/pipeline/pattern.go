@@ -14,6 +14,9 @@ import (
 // Globs returns the pattern compiled: what it covers is what any of them
 // covers. Braces make several of one pattern.
 func (p Pattern) Globs() ([]glob.Glob, error) {
+	if p.Text == "." {
+		return []glob.Glob{{}}, nil
+	}
 	texts := []string{p.Text}
 	if p.Glob {
 		var err error

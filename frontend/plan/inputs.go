@@ -5,10 +5,13 @@ package plan
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 
 	"github.com/attest-pipeline/attest/attestation/tree"
 	"github.com/attest-pipeline/attest/frontend/pipeline"
+	"github.com/attest-pipeline/attest/frontend/source"
 )
 
 // Inputs returns the files, symbolic links and empty folders of the project
@@ -16,11 +19,124 @@ import (
 // it is on disk now, and what the outputs of the steps that it needs name.
 // root is the project's folder. Call it when the step is about to start.
 //
+// Nothing in a folder called .git or .attest is an input, and no output of a
+// step that this one does not need, itself included: those come and go.
+//
 // What does not fit the declaration (a file that is not there, a device among
 // the files) is a [source.Error] at its place in attest.yaml that matches
 // [ErrInput]; all of them are returned at once.
 func (p *Plan) Inputs(ctx context.Context, root *os.Root, i int) ([]tree.Entry, error) {
-	return nil, errors.New("not yet")
+	step := &p.Steps[i]
+	look := p.selected
+	if step.AllInputs {
+		look = p.everything
+	}
+	entries, errs, err := look(ctx, root, step)
+	if err != nil {
+		return nil, fmt.Errorf("looking for the inputs of step %s: %w", step.Name, err)
+	}
+	for _, j := range step.Needs {
+		more, wrong, err := p.needed(ctx, root, step, j)
+		if err != nil {
+			return nil, fmt.Errorf("looking for the outputs of step %s: %w", p.Steps[j].Name, err)
+		}
+		entries, errs = append(entries, more...), append(errs, wrong...)
+	}
+	if len(errs) > 0 {
+		return nil, p.errors(errs)
+	}
+	return ordered(entries), nil
+}
+
+// errors gives the errors their lines of attest.yaml.
+func (p *Plan) errors(errs []*source.Error) error {
+	if p.Pipeline.File != nil {
+		p.Pipeline.File.Annotate(errs)
+	}
+	return source.Join(errs)
+}
+
+// everything is what a step without declared inputs sees: the project less
+// what its ignore files name.
+func (p *Plan) everything(ctx context.Context, root *os.Root, step *Step) ([]tree.Entry, []*source.Error, error) {
+	hidden := p.hidden(step)
+	w := &walker[*level]{
+		root: root,
+		enter: func(dir string, items []fs.DirEntry, at *level) (*level, error) {
+			return at.below(root, dir, items)
+		},
+		child: func(path string, isDir bool, at *level) (*level, verdict) {
+			seen := !hidden(path) && !at.ignores(path, isDir)
+			return at, verdict{take: seen, descend: seen && isDir, why: step.Pos}
+		},
+	}
+	_, err := w.folder(ctx, ".", nil)
+	return w.entries, w.errs, err
+}
+
+// selected is what the patterns of a step name.
+func (p *Plan) selected(ctx context.Context, root *os.Root, step *Step) ([]tree.Entry, []*source.Error, error) {
+	s, err := newSelection(step.Inputs)
+	if err != nil {
+		return nil, nil, err
+	}
+	w := &walker[cursor]{root: root}
+	if err := s.walk(ctx, w, p.hidden(step)); err != nil {
+		return nil, nil, err
+	}
+	errs := w.errs
+	for i, pat := range step.Inputs {
+		if !s.matched[i] && !pat.Exclude {
+			if e := explain(root, "input", pat); e != nil {
+				errs = append(errs, e)
+			}
+		}
+	}
+	return w.entries, errs, nil
+}
+
+// hidden returns what is not there for a step, whatever it declares.
+func (p *Plan) hidden(step *Step) func(path string) bool {
+	needed := make(map[string]bool, len(step.Needs))
+	for _, j := range step.Needs {
+		needed[p.Steps[j].Name] = true
+	}
+	return func(path string) bool {
+		if name := base(path); name == ".git" || name == ".attest" {
+			return true
+		}
+		foreign := false
+		p.writers.Covering(path, func(writer int, _ *pipeline.Pattern) bool {
+			foreign = !needed[p.Pipeline.Steps[writer].Name]
+			return !foreign
+		})
+		return foreign
+	}
+}
+
+// needed returns the outputs of step j, which step needs.
+func (p *Plan) needed(ctx context.Context, root *os.Root, step *Step, j int) ([]tree.Entry, []*source.Error, error) {
+	writer := &p.Steps[j]
+	entries, missing, err := MatchOutputs(ctx, root, writer.Outputs)
+	if wrong := source.All(err); len(wrong) > 0 {
+		return nil, wrong, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	var errs []*source.Error
+	for _, pat := range missing {
+		e := &source.Error{Pos: step.Pos, Err: ErrInput,
+			Msg:   fmt.Sprintf("output %s of step %s, which %s needs, is not there", pat, writer.Name, step.Name),
+			Hints: []string{"run step " + writer.Name + " first, and let nothing remove what it wrote"}}
+		for _, need := range step.Step.Needs {
+			if need.Name == writer.Name {
+				e.Pos = need.Pos
+			}
+		}
+		errs = append(errs, e)
+	}
+	return entries, errs, nil
 }
 
 // MatchOutputs returns what stands below root and matches the output patterns,
@@ -31,5 +147,31 @@ func (p *Plan) Inputs(ctx context.Context, root *os.Root, i int) ([]tree.Entry, 
 // Something that cannot be an output (a file where the pattern says folder, a
 // device) is a [source.Error] at the pattern's place that matches [ErrInput].
 func MatchOutputs(ctx context.Context, root *os.Root, patterns []pipeline.Pattern) (entries []tree.Entry, missing []pipeline.Pattern, err error) {
-	return nil, nil, errors.New("not yet")
+	if len(patterns) == 0 {
+		return nil, nil, nil
+	}
+	s, err := newSelection(patterns)
+	if err != nil {
+		return nil, nil, err
+	}
+	w := &walker[cursor]{root: root}
+	err = s.walk(ctx, w, func(path string) bool { return path == ".git" || path == ".attest" })
+	if err != nil {
+		return nil, nil, err
+	}
+	errs := w.errs
+	for i, pat := range patterns {
+		if s.matched[i] {
+			continue
+		}
+		if e := explain(root, "output", pat); e != nil && !errors.Is(e, errAbsent) {
+			errs = append(errs, e)
+		} else if !pat.Optional {
+			missing = append(missing, pat)
+		}
+	}
+	if len(errs) > 0 {
+		return nil, nil, source.Join(errs)
+	}
+	return ordered(w.entries), missing, nil
 }
