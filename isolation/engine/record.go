@@ -86,7 +86,7 @@ func (w *walk) cover(files *folders) {
 	inputs, err := receipt.Cover(w.result.Inputs, files.list)
 	if err == nil {
 		w.facts.Inputs = inputs
-		w.facts.Outputs, err = receipt.Cover(w.result.Outputs, files.list)
+		w.facts.Outputs, err = receipt.CoverOutputs(w.result.Outputs, files.list)
 	}
 	if err == nil {
 		return

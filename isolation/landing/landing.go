@@ -47,11 +47,10 @@ type Landed struct {
 	project *os.Root
 	staging string
 	done    []step
-	made    []string // folders of the project that were not there
 }
 
 // step is one change: what stood at from came to stand at to, and the reverse
-// where swapped is set.
+// where swapped is set. Without from, the folder to was made.
 type step struct {
 	from, to string // relative to the project
 	swapped  bool
@@ -83,7 +82,7 @@ func (l *Landed) land(units []Unit, protected []string) error {
 		if err := check(u.Path, protected); err != nil {
 			return err
 		}
-		there, err := l.staged(u.Path)
+		there, err := l.staged(u)
 		if err != nil {
 			return err
 		}
@@ -116,9 +115,11 @@ func check(p string, protected []string) error {
 	return nil
 }
 
-// staged reports whether the staging folder has anything at p.
-func (l *Landed) staged(p string) (bool, error) {
-	at, err := open(l.project, path.Join(l.staging, p), nil)
+// staged reports whether the staging folder has the unit. A folder that is there
+// only because a glob matched something in it is not the unit.
+func (l *Landed) staged(u Unit) (bool, error) {
+	p := path.Join(l.staging, u.Path)
+	at, err := open(l.project, p, nil)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNoFolder) {
 		return false, nil
 	}
@@ -126,11 +127,15 @@ func (l *Landed) staged(p string) (bool, error) {
 		return false, err
 	}
 	defer at.close()
-	_, err = at.stat()
-	if errors.Is(err, fs.ErrNotExist) {
+	mode, err := at.stat()
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return false, nil
+	case err != nil || u.Whole || !mode.IsDir():
+		return err == nil, err
+	default:
+		return emptyFolder(l.project, p)
 	}
-	return err == nil, err
 }
 
 // remove takes an output of an earlier run away, and the folders that it leaves
@@ -180,7 +185,7 @@ func (l *Landed) prune(dir string) error {
 
 func (l *Landed) put(u Unit) error {
 	from := path.Join(l.staging, u.Path)
-	to, err := open(l.project, u.Path, &l.made)
+	to, err := l.open(u.Path)
 	if err != nil {
 		return err
 	}
@@ -202,17 +207,17 @@ func (l *Landed) put(u Unit) error {
 // all is well when both are folders without content.
 func (l *Landed) keepFolder(u Unit, from string) error {
 	for _, p := range []string{from, u.Path} {
-		empty, err := emptyFolder(l.project, p)
-		if err != nil {
+		switch empty, err := emptyFolder(l.project, p); {
+		case err != nil:
 			return err
-		}
-		if !empty {
+		case !empty:
 			return fmt.Errorf("%w: a folder stands there, and only a path that outputs names literally may replace one", ErrRefused)
 		}
 	}
 	return nil
 }
 
+// emptyFolder reports whether a folder without content stands at p.
 func emptyFolder(project *os.Root, p string) (bool, error) {
 	info, err := project.Lstat(p)
 	if err != nil || !info.IsDir() {
@@ -267,6 +272,16 @@ func (l *Landed) swapByThree(from, to string) error {
 	return l.rename(spare, from, moveTo)
 }
 
+// open is the package's open; folders that are not there are made, and noted.
+func (l *Landed) open(p string) (place, error) {
+	var made []string
+	at, err := open(l.project, p, &made)
+	for _, dir := range made {
+		l.done = append(l.done, step{to: dir})
+	}
+	return at, err
+}
+
 // rename opens both places and applies how to them. A folder that its owner
 // may not write cannot be moved by the owner either, so it is made writable
 // for that moment.
@@ -276,7 +291,7 @@ func (l *Landed) rename(from, to string, how func(from, to place) error) error {
 		return err
 	}
 	defer src.close()
-	dst, err := open(l.project, to, &l.made)
+	dst, err := l.open(to)
 	if err != nil {
 		return err
 	}
@@ -320,23 +335,29 @@ func lock(at place, mode fs.FileMode) error {
 func (l *Landed) Undo() error {
 	var errs []error
 	for _, s := range slices.Backward(l.done) {
-		how := moveTo
-		if s.swapped {
-			how = exchange
-		}
-		err := l.rename(s.to, s.from, how)
-		if s.swapped && errors.Is(err, errors.ErrUnsupported) {
-			err = l.swapByThree(s.to, s.from)
-		}
-		if err != nil {
+		if err := l.undo(s); err != nil {
 			errs = append(errs, fmt.Errorf("taking %q back: %w", s.to, err))
 		}
 	}
-	for _, dir := range slices.Backward(l.made) {
-		if at, err := open(l.project, dir, nil); err == nil {
-			at.rmdir() // best effort: it stays where something else came into it
-			at.close()
-		}
-	}
 	return errors.Join(errs...)
+}
+
+func (l *Landed) undo(s step) error {
+	switch {
+	case s.from == "":
+		at, err := open(l.project, s.to, nil)
+		if err != nil {
+			return err
+		}
+		at.rmdir() // it stays where something else came into it
+		at.close()
+		return nil
+	case !s.swapped:
+		return l.rename(s.to, s.from, moveTo)
+	}
+	err := l.rename(s.to, s.from, exchange)
+	if errors.Is(err, errors.ErrUnsupported) {
+		err = l.swapByThree(s.to, s.from)
+	}
+	return err
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // Prepare makes a staging folder fit to be hashed and landed, and returns how
-// many files, symbolic links and empty folders are in it: a file that has
+// many files and symbolic links are in it: a file that has
 // other names elsewhere (a hard link) becomes a copy of its own, so that nothing
 // outside shares it; setuid, setgid and sticky bits go. A device, FIFO or
 // socket is a [tree.SpecialFileError]. Symbolic links are left alone.
@@ -47,13 +47,13 @@ func prepareFolder(ctx context.Context, root *os.Root, dir string) (int, error) 
 		if err := prepareOne(root, p, info); err != nil {
 			return 0, err
 		}
-		below := 0
+		below := 1
 		if info.IsDir() {
 			if below, err = prepareFolder(ctx, root, p); err != nil {
 				return 0, err
 			}
 		}
-		count += max(1, below)
+		count += below
 	}
 	return count, nil
 }
