@@ -10,6 +10,7 @@ package canon
 
 import (
 	"bytes"
+	"encoding"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -91,8 +92,16 @@ func Unmarshal(data []byte, v any) error {
 	return nil
 }
 
+var (
+	jsonMarshaler = reflect.TypeFor[json.Marshaler]()
+	textMarshaler = reflect.TypeFor[encoding.TextMarshaler]()
+)
+
 // check refuses what encoding/json would change without a word.
 func check(v reflect.Value) error {
+	if v.IsValid() && (v.Type().Implements(jsonMarshaler) || v.Type().Implements(textMarshaler)) {
+		return nil
+	}
 	switch v.Kind() {
 	case reflect.String:
 		if !utf8.ValidString(v.String()) {
@@ -114,6 +123,9 @@ func check(v reflect.Value) error {
 		return check(v.Elem())
 	case reflect.Struct:
 		for i := range v.NumField() {
+			if f := v.Type().Field(i); !f.IsExported() && !f.Anonymous {
+				continue
+			}
 			if err := check(v.Field(i)); err != nil {
 				return err
 			}

@@ -160,8 +160,11 @@ func compareFolder(root *os.Root, c claim, now tree.Tree) []Difference {
 		}
 		return nil
 	}
+	// A listing that its writer got wrong may show no difference; there is one.
 	if then, ok := loadListing(root, c.Hash); ok {
-		return diff(c, then, now)
+		if differences := diff(c, then, now); len(differences) > 0 {
+			return differences
+		}
 	}
 	return []Difference{c.difference("changed", c.Hash.String(), got.String())}
 }
