@@ -24,16 +24,19 @@ type Server struct {
 // errGone is why a job is stopped whose client went away or asked for it.
 var errGone = fmt.Errorf("the client stopped the job: %w", context.Canceled)
 
-// Serve accepts connections from l until ctx ends, then closes l, stops the
-// jobs that run and waits for them. It returns nil when ctx ended it.
+// Serve accepts connections from l until ctx ends or l is at its end (io.EOF),
+// then closes l, stops the jobs that run and waits for them. Neither is an
+// error.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	ctx, stop := context.WithCancelCause(ctx)
 	defer context.AfterFunc(ctx, func() { _ = l.Close() })()
 	var jobs sync.WaitGroup
 	defer jobs.Wait()
+	defer stop(errGone)
 	for {
 		conn, err := l.Accept()
 		if err != nil {
-			if ctx.Err() != nil {
+			if ctx.Err() != nil || errors.Is(err, io.EOF) {
 				return nil
 			}
 			return fmt.Errorf("accepting a client: %w", err)

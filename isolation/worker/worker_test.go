@@ -8,11 +8,13 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/attest-pipeline/attest/attestation/digest"
 	"github.com/attest-pipeline/attest/attestation/tree"
@@ -205,6 +207,80 @@ func TestAnotherVersionIsRefused(t *testing.T) {
 		return executor.Outcome{}, nil
 	})
 	client.Version = "v2"
+	if _, err := client.Run(t.Context(), executor.Job{}, executor.Streams{}); !errors.Is(err, executor.ErrUnavailable) {
+		t.Errorf("got %v, want ErrUnavailable", err)
+	}
+}
+
+// TestMain makes this test program the worker that TestProcess starts.
+func TestMain(m *testing.M) {
+	if os.Getenv("WORKER_TEST") == "" {
+		os.Exit(m.Run())
+	}
+	l, err := worker.Inherited()
+	if err == nil {
+		s := worker.Server{Version: "v1", Executor: runFunc(func(ctx context.Context, j executor.Job, s executor.Streams) (executor.Outcome, error) {
+			_, _ = io.WriteString(s.Stdout, "hello from "+j.Step)
+			if j.Step == "forever" {
+				<-ctx.Done()
+			}
+			return executor.Outcome{ExitCode: os.Getpid()}, nil
+		})}
+		err = s.Serve(context.Background(), l)
+	}
+	if err != nil {
+		os.Stderr.WriteString(err.Error())
+		os.Exit(1)
+	}
+}
+
+func TestProcessRunsJobsAndEndsWithItsParent(t *testing.T) {
+	p := &worker.Process{Program: "/proc/self/exe", Environ: []string{"WORKER_TEST=1"}, Stderr: os.Stderr}
+	client := worker.Client{Version: "v1", Dial: p.Dial}
+	var pids [3]int
+	var group errgroup.Group
+	for i := range pids {
+		group.Go(func() error {
+			var stdout bytes.Buffer
+			outcome, err := client.Run(t.Context(), executor.Job{Step: "s"}, executor.Streams{Stdout: &stdout})
+			if stdout.String() != "hello from s" {
+				t.Errorf("stdout is %q", stdout.String())
+			}
+			pids[i] = outcome.ExitCode
+			return err
+		})
+	}
+	if err := group.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	if pids[0] == 0 || pids[0] == os.Getpid() || pids[0] != pids[1] || pids[1] != pids[2] {
+		t.Errorf("ran in processes %v, want one other than %d", pids, os.Getpid())
+	}
+	forever := make(chan error, 1)
+	printed := make(chan struct{})
+	go func() {
+		_, err := client.Run(t.Context(), executor.Job{Step: "forever"}, executor.Streams{
+			Stdout: closer{printed}})
+		forever <- err
+	}()
+	<-printed
+	if err := p.Close(); err != nil {
+		t.Errorf("closing the worker: %v", err)
+	}
+	<-forever // whatever it says, it came back
+	if err := p.Close(); err != nil {
+		t.Errorf("closing it twice: %v", err)
+	}
+}
+
+// closer closes a channel at the first write.
+type closer struct{ c chan struct{} }
+
+func (c closer) Write(p []byte) (int, error) { close(c.c); return len(p), nil }
+
+func TestProcessThatCannotStart(t *testing.T) {
+	p := &worker.Process{Program: "/nonexistent/worker"}
+	client := worker.Client{Dial: p.Dial}
 	if _, err := client.Run(t.Context(), executor.Job{}, executor.Streams{}); !errors.Is(err, executor.ErrUnavailable) {
 		t.Errorf("got %v, want ErrUnavailable", err)
 	}
