@@ -27,9 +27,10 @@ func Main() int {
 		syscall.CloseOnExec(3)
 		syscall.CloseOnExec(4)
 	}
-	// A signal from the step must not end its init. Handlers, unlike ignored
-	// signals, do not pass to the command.
-	signal.Notify(make(chan os.Signal, 1))
+	// A signal from the step must not end its init; these would. Handlers,
+	// unlike ignored signals, do not pass to the command.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP, unix.SIGINT, unix.SIGTERM, unix.SIGQUIT, unix.SIGABRT, unix.SIGILL,
+		unix.SIGTRAP, unix.SIGBUS, unix.SIGFPE, unix.SIGSEGV, unix.SIGSYS, unix.SIGSTKFLT)
 	control, reports := os.NewFile(3, "control"), os.NewFile(4, "reports")
 	var o order
 	if err := gob.NewDecoder(control).Decode(&o); err != nil {
@@ -45,17 +46,13 @@ func Main() int {
 // run runs the command and returns when nothing that it started is alive, or is
 // about to end with this process.
 func (o order) run(control io.Reader) report {
-	// What is set below holds for one thread and for what it starts.
+	// What prepare sets holds for one thread and for what it starts.
 	runtime.LockOSThread()
 	if err := o.prepare(); err != nil {
 		return report{Refused: err.Error()}
 	}
 	begun := time.Now()
 	pid, err := o.exec()
-	var refused *refusedError
-	if errors.As(err, &refused) {
-		return report{Refused: refused.what}
-	}
 	if err != nil {
 		return report{NotRun: err.Error()}
 	}
@@ -94,12 +91,33 @@ func (o order) prepare() error {
 	if o.Spaces&unix.CLONE_NEWNS == 0 {
 		return nil
 	}
-	return o.mount()
+	if err := o.mount(); err != nil {
+		return err
+	}
+	return giveUp()
 }
 
-// exec starts the command in a session of its own. With namespaces, it gets
-// another pair of them: mounts that come from a namespace of a user namespace
-// above are locked, so that no capability of the step's takes them away.
+// giveUp takes from this thread, for all that it starts, what could undo the
+// mounts or look into this process. A step may make a user namespace of its own
+// and be powerful there; the kernel locks the mounts that it inherits.
+func giveUp() error {
+	if os.Geteuid() != 0 {
+		// This user's programs have no capability, and none that a file has
+		// set-user-ID or capabilities of its own may get one either.
+		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+			return fmt.Errorf("giving up new privileges: %w", err)
+		}
+		return nil
+	}
+	for _, capability := range []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_SYS_PTRACE, unix.CAP_MKNOD} {
+		if err := unix.Prctl(unix.PR_CAPBSET_DROP, capability, 0, 0, 0); err != nil {
+			return fmt.Errorf("giving up a capability: %w", err)
+		}
+	}
+	return nil
+}
+
+// exec starts the command in a session of its own.
 func (o order) exec() (int, error) {
 	if err := os.Chdir(o.Dir); err != nil {
 		return 0, err
@@ -108,34 +126,15 @@ func (o order) exec() (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	attributes := &syscall.ProcAttr{Env: o.Env, Files: []uintptr{0, 1, 2}, Sys: o.attributes()}
-	pid, err := syscall.ForkExec(path, o.Argv, attributes)
-	if err == nil {
-		return pid, nil
-	}
-	if o.Spaces != 0 && isRefusal(err) && !o.canNest() {
-		return 0, &refusedError{err.Error()}
-	}
-	return 0, &os.PathError{Op: "executing", Path: path, Err: err}
-}
-
-func (o order) attributes() *syscall.SysProcAttr {
-	sys := &syscall.SysProcAttr{Setsid: true, Cloneflags: o.Spaces &^ unix.CLONE_NEWPID}
-	if o.Spaces&unix.CLONE_NEWUSER != 0 {
-		mapUsers(sys)
-	}
-	return sys
-}
-
-// canNest reports whether the step's namespaces are to be had at all: a program
-// can be made so that executing it gives the errors of a refusal.
-func (o order) canNest() bool {
-	pid, err := syscall.ForkExec("/proc/self/exe", []string{initName}, &syscall.ProcAttr{Sys: o.attributes()})
+	pid, err := syscall.ForkExec(path, o.Argv, &syscall.ProcAttr{
+		Env:   o.Env,
+		Files: []uintptr{0, 1, 2},
+		Sys:   &syscall.SysProcAttr{Setsid: true},
+	})
 	if err != nil {
-		return false
+		return 0, &os.PathError{Op: "executing", Path: path, Err: err}
 	}
-	reap(pid)
-	return true
+	return pid, nil
 }
 
 // look finds the program as a shell would, by the PATH of the step.

@@ -19,9 +19,10 @@
 //
 // The project's .attest and what [Options.Hide] lists: in the step's mount
 // namespace an empty folder stands in their place, at every path by which a
-// mount shows them. The command runs in a user namespace below the one that
-// owns these mounts, so the kernel does not let even root take them away, see
-// under them, or look into the processes that can. Sockets of programs that
+// mount shows them. The mounts belong to a user namespace in which the command
+// lacks the capabilities to take them away or to look into a process that could;
+// in a user namespace that it makes itself they are locked. This holds for root
+// as for others. Sockets of programs that
 // start others on request (service managers, container engines) are hidden
 // too: through them a step would act from outside. A step of root in addition
 // gets a /dev without disks, and reads the kernel's settings without changing
