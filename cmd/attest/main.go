@@ -11,11 +11,15 @@ import (
 	"syscall"
 
 	"github.com/attest-pipeline/attest/cmd/attest/internal/cli"
+	"github.com/attest-pipeline/attest/isolation/process"
 )
 
 func main() { os.Exit(run()) }
 
 func run() int {
+	if process.IsInit(os.Args) { // this is the first process of a step
+		return process.Main()
+	}
 	// SIGPIPE among them: whoever reads our output and goes away ends a run as
 	// Ctrl-C does, instead of leaving its steps behind.
 	ctx, stop := signal.NotifyContext(context.Background(),

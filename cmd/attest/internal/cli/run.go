@@ -133,14 +133,21 @@ func (c *runCmd) signer(env *Env, settings *config.Set, root string) (keys.Signe
 
 // execute runs the plan, drawing it meanwhile.
 func (c *runCmd) execute(ctx context.Context, env *Env, settings *config.Set, root string, planned *plan.Plan) (*engine.Record, error) {
-	levels := newLevels(env, root, engineAddress(env, settings))
-	defer levels.close()
+	levels, err := newLevels(env, root, engineAddress(env, settings))
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err := levels.close(); err != nil {
+			env.Log.WarnContext(ctx, "closing the connection to the engine", "err", err)
+		}
+	}()
 	screen := display.New(ctx, display.Options{
 		Mode: display.Mode(settings.Get(config.Progress).Value), Out: env.Stderr, Getenv: env.Getenv, Environ: env.Environ, Now: env.Now,
 	})
 	defer screen.Close()
 	return engine.Run(ctx, engine.Options{
-		Plan: planned, Root: root, Executors: levels.executors, Images: levels.pin,
+		Plan: planned, Root: root, Executors: levels.executors(), Images: levels.pin,
 		Jobs: settings.Jobs(), KeepGoing: settings.Bool(config.KeepGoing),
 		Environ: env.Environ, Sink: screen, Now: env.Now, Version: Version,
 	})

@@ -15,6 +15,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/attest-pipeline/attest/frontend/source"
 )
 
 // File is where a project keeps its settings, relative to its folder.
@@ -133,25 +135,12 @@ func Lookup(name string) (Key, error) {
 	if name == "deterministic" {
 		return Key{}, fmt.Errorf("%w %q: this version of attest does not have it yet", ErrKey, name)
 	}
-	if near := nearest(name); near != "" {
-		return Key{}, fmt.Errorf("%w %q, did you mean %q?", ErrKey, name, near)
-	}
 	names := make([]string, len(keys))
 	for i, k := range keys {
 		names[i] = k.Name
 	}
-	return Key{}, fmt.Errorf("%w %q; there are %s", ErrKey, name, strings.Join(names, ", "))
-}
-
-// nearest returns the key that name is probably a misspelling of: the same
-// letters but for case and separators, or a beginning.
-func nearest(name string) string {
-	plain := func(s string) string { return strings.NewReplacer("-", "", "_", "").Replace(strings.ToLower(s)) }
-	for _, k := range Keys() {
-		have, want := plain(k.Name), plain(name)
-		if have == want || len(want) >= 3 && (strings.HasPrefix(have, want) || strings.HasPrefix(want, have)) {
-			return k.Name
-		}
+	if near, ok := source.Closest(name, names); ok {
+		return Key{}, fmt.Errorf("%w %q, did you mean %q?", ErrKey, name, near)
 	}
-	return ""
+	return Key{}, fmt.Errorf("%w %q; there are %s", ErrKey, name, strings.Join(names, ", "))
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/attest-pipeline/attest/isolation/event"
 )
@@ -16,12 +17,22 @@ type plain struct {
 	out   io.Writer
 	style palette
 	logs  map[string]*splitter // by step and stream
-	doing map[string]string    // the last thing said, by step
+	doing map[string]*activity // what a step does besides its command, by step
 	tally tally
 }
 
+// activity is what a step does before and after its command.
+type activity struct {
+	text  string
+	began time.Time
+	said  bool
+}
+
+// worthALine is how long an activity lasts before a log mentions it.
+const worthALine = time.Second
+
 func newPlain(o Options) *plain {
-	return &plain{out: o.Out, style: newPalette(o.color()), logs: map[string]*splitter{}, doing: map[string]string{}}
+	return &plain{out: o.Out, style: newPalette(o.color()), logs: map[string]*splitter{}, doing: map[string]*activity{}}
 }
 
 // Emit writes the lines that e stands for.
@@ -32,14 +43,17 @@ func (p *plain) Emit(e event.Event) {
 	case event.StepStarted:
 		p.line("[RUN] %s (%s)", b.Step, b.Isolation)
 	case event.StepProgress:
-		// Counts move too fast for a log: only a new activity is a line.
-		if b.Doing != p.doing[b.Step] {
-			p.doing[b.Step] = b.Doing
-			p.line("%s", p.style.dim.Render(b.Step+": "+Clean(b.Doing)))
+		p.mention(b.Step, e.Time)
+		if a := p.doing[b.Step]; a == nil || a.text != b.Doing {
+			p.doing[b.Step] = &activity{text: b.Doing, began: e.Time}
 		}
 	case event.StepLog:
+		p.mention(b.Step, e.Time)
+		delete(p.doing, b.Step)
 		p.log(b.Step, p.stream(b).lines(b.Data))
 	case event.StepFinished:
+		p.mention(b.Step, e.Time)
+		delete(p.doing, b.Step)
 		for _, stream := range []string{"stdout", "stderr"} {
 			p.log(b.Step, p.stream(event.StepLog{Step: b.Step, Stream: stream}).rest())
 			delete(p.logs, b.Step+"\x00"+stream)
@@ -50,6 +64,14 @@ func (p *plain) Emit(e event.Event) {
 		p.line("%s", p.style.warning(b))
 	case event.RunFinished:
 		p.line("%s", p.tally.summary(b.Duration))
+	}
+}
+
+// mention writes a line, once, for an activity that takes long.
+func (p *plain) mention(step string, now time.Time) {
+	if a := p.doing[step]; a != nil && !a.said && now.Sub(a.began) >= worthALine {
+		a.said = true
+		p.line("%s", p.style.dim.Render(step+": "+Clean(a.text)))
 	}
 }
 

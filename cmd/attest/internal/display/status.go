@@ -101,7 +101,7 @@ func why(e event.StepFinished) string {
 	case e.ExitCode != 0:
 		return fmt.Sprintf(" - exit code %d", e.ExitCode)
 	case e.Err != nil:
-		first, _, _ := strings.Cut(e.Err.Error(), "\n")
+		first, _, _ := strings.Cut(strings.TrimPrefix(e.Err.Error(), "step "+e.Step+": "), "\n")
 		return " - " + Clean(first)
 	}
 	return ""

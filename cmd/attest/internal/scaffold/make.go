@@ -10,12 +10,14 @@ import (
 )
 
 // makefiles are the names that make looks for, in its order.
-var makefiles = []string{"GNUmakefile", "makefile", "Makefile"}
+func makefiles() []string { return []string{"GNUmakefile", "makefile", "Makefile"} }
 
 // makeProject runs the targets that a Makefile has.
 func makeProject(project fs.FS, folder string) draft {
-	i := max(0, slices.IndexFunc(makefiles, func(n string) bool { return isFile(project, n) }))
-	rules := parseMakefile(read(project, makefiles[i]))
+	var rules makeRules
+	if i := slices.IndexFunc(makefiles(), func(n string) bool { return isFile(project, n) }); i >= 0 {
+		rules = parseMakefile(read(project, makefiles()[i]))
+	}
 	d := draft{name: projectName(folder), image: "gcc:14"}
 	var before []string
 	if rules.has("lint") {

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"io/fs"
 	"path"
+	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -77,13 +79,11 @@ func nodeOutputs(script, main string) []string {
 		return []string{".next/?"}
 	case strings.Contains(script, "react-scripts"):
 		return []string{"build/?"}
-	case nested && (top == "dist" || top == "build" || top == "lib" || top == "out") && strings.Contains(script, top):
+	case nested && slices.Contains([]string{"dist", "build", "lib", "out"}, top):
 		return []string{top + "/?"}
 	}
-	for _, folder := range []string{"dist", "build", "out"} {
-		if strings.Contains(script, folder+"/") || strings.HasSuffix(script, folder) {
-			return []string{folder + "/?"}
-		}
+	if m := regexp.MustCompile(`(?:-o|--out-?[dD]ir|--dist-dir)[ =](?:\./)?([a-z]+)/?(?:\s|$)`).FindStringSubmatch(script); m != nil {
+		return []string{m[1] + "/?"}
 	}
 	return []string{"dist/?"}
 }

@@ -45,7 +45,7 @@ func pythonProject(project fs.FS, folder string) draft {
 }
 
 // pythonSources returns the modules and packages at the top of the project;
-// its folder where there are none.
+// what says that it is a Python project where there are none.
 func pythonSources(project fs.FS) []string {
 	var found []string
 	entries, _ := fs.ReadDir(project, ".")
@@ -60,16 +60,13 @@ func pythonSources(project fs.FS) []string {
 		}
 	}
 	if len(found) == 0 {
-		return []string{"pyproject.toml", "requirements.txt", "setup.py"}[pythonMark(project) : pythonMark(project)+1]
+		return slices.DeleteFunc(pythonMarks(), func(n string) bool { return !isFile(project, n) })
 	}
 	return found
 }
 
-// pythonMark is which of the files that make a Python project is there.
-func pythonMark(project fs.FS) int {
-	return max(0, slices.IndexFunc([]string{"pyproject.toml", "requirements.txt", "setup.py"},
-		func(n string) bool { return isFile(project, n) }))
-}
+// pythonMarks are the files that make a folder a Python project.
+func pythonMarks() []string { return []string{"pyproject.toml", "requirements.txt", "setup.py"} }
 
 // pythonTests is the command that runs the tests; empty where there are none.
 func pythonTests(project fs.FS) string {
@@ -92,7 +89,10 @@ func pythonTests(project fs.FS) string {
 	if isFile(project, "pytest.ini") || isFile(project, path.Join(folder, "conftest.py")) || isFile(project, "conftest.py") {
 		return "python3 -m pytest -p no:cacheprovider"
 	}
-	return "python3 -m unittest discover -s " + shellWord(folder) + " -t ."
+	if isFile(project, path.Join(folder, "__init__.py")) {
+		return "python3 -m unittest discover -s " + shellWord(folder) + " -t ."
+	}
+	return "python3 -m unittest discover -s " + shellWord(folder)
 }
 
 func words(list []string) string {

@@ -33,8 +33,8 @@ func Templates() []Template {
 		{"rust", "a Rust package (Cargo.toml): test, build", has("Cargo.toml"), rustProject},
 		{"node", "a Node.js package (package.json): its lint, test and build scripts", has("package.json"), nodeProject},
 		{"python", "a Python project (pyproject.toml, requirements.txt, setup.py): check, test, archive",
-			has("pyproject.toml", "requirements.txt", "setup.py"), pythonProject},
-		{"make", "a Makefile: its default, test and lint targets", has(makefiles...), makeProject},
+			has(pythonMarks()...), pythonProject},
+		{"make", "a Makefile: its default, test and lint targets", has(makefiles()...), makeProject},
 		{"c", "C sources without a Makefile: compile", hasSources("*.c"), cProject},
 		{"hello", "three small steps that need nothing but a shell", func(fs.FS) bool { return true }, helloProject},
 	}

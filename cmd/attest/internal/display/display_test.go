@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package display_test
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/attest-pipeline/attest/cmd/attest/internal/display"
+	"github.com/attest-pipeline/attest/isolation/event"
+)
+
+// aRun is a run with something of everything.
+func aRun() []event.Body {
+	return []event.Body{
+		event.RunStarted{Pipeline: "p", Steps: []string{"lint", "build", "test", "deploy"}, Jobs: 2},
+		event.StepStarted{Step: "lint", Isolation: "process"},
+		event.StepStarted{Step: "build", Isolation: "container"},
+		event.StepProgress{Step: "build", Doing: "hashing inputs"},
+		event.StepProgress{Step: "build", Doing: "pulling golang:1.26", Current: 1, Total: 2, Unit: "bytes"},
+		event.StepProgress{Step: "build", Doing: "pulling golang:1.26", Current: 2, Total: 2, Unit: "bytes"},
+		event.StepLog{Step: "lint", Stream: "stdout", Data: "fine\nno end"},
+		event.StepLog{Step: "build", Stream: "stderr", Data: "\x1b[31mcompi"},
+		event.StepLog{Step: "build", Stream: "stderr", Data: "ling\x1b[0m\n"},
+		event.StepFinished{Step: "lint", Status: "succeeded", Cache: "off", Duration: 100 * time.Millisecond},
+		event.Warning{Step: "build", Message: "slow \x1b]0;x\x07disk"},
+		event.StepFinished{Step: "build", Status: "succeeded", Cache: "miss", Reason: "inputs changed: src/main.js", Duration: 45 * time.Second},
+		event.StepStarted{Step: "test", Isolation: "process"},
+		event.StepLog{Step: "test", Stream: "stdout", Data: "--- FAIL: TestX\n"},
+		event.StepFinished{Step: "test", Status: "failed", Cache: "off", ExitCode: 7, Duration: 2 * time.Second, Err: errors.New("exit code 7")},
+		event.StepFinished{Step: "deploy", Status: "skipped", Cache: "off", Err: errors.New("step deploy: it needs test")},
+		event.RunFinished{Status: "failed", Duration: 47 * time.Second},
+	}
+}
+
+func draw(t *testing.T, mode display.Mode, bodies []event.Body) string {
+	t.Helper()
+	var out bytes.Buffer
+	d := display.New(t.Context(), display.Options{Mode: mode, Out: &out})
+	for i, b := range bodies {
+		d.Emit(event.Event{Seq: uint64(i + 1), Time: time.Unix(0, 0).Add(time.Duration(i) * 600 * time.Millisecond), Body: b})
+	}
+	d.Close()
+	return out.String()
+}
+
+func TestPlain(t *testing.T) {
+	want := `[RUN] lint (process)
+[RUN] build (container)
+lint | fine
+build: pulling golang:1.26
+build | compiling
+lint | no end
+[OK] lint (0.1s)
+warning: build: slow disk
+[OK] build (45s) - cache miss (inputs changed: src/main.js)
+[RUN] test (process)
+test | --- FAIL: TestX
+[FAIL] test (2.0s) - exit code 7
+[SKIP] deploy - it needs test
+4 steps: 2 ok, 1 failed, 1 skipped (47s)
+`
+	if diff := cmp.Diff(want, draw(t, display.Plain, aRun())); diff != "" {
+		t.Errorf("plain lines differ (-want +got):\n%s", diff)
+	}
+}
+
+func TestQuiet(t *testing.T) {
+	want := `warning: build: slow disk
+--- the log of test
+--- FAIL: TestX
+---
+`
+	if diff := cmp.Diff(want, draw(t, display.Quiet, aRun())); diff != "" {
+		t.Errorf("quiet lines differ (-want +got):\n%s", diff)
+	}
+}
+
+func TestQuietShowsTheEndOfALongLog(t *testing.T) {
+	got := draw(t, display.Quiet, []event.Body{
+		event.StepStarted{Step: "test"},
+		event.StepLog{Step: "test", Stream: "stdout", Data: strings.Repeat("x\n", 100) + "the last\n"},
+		event.StepFinished{Step: "test", Status: "failed", ExitCode: 1},
+	})
+	if !strings.HasPrefix(got, "--- the last 30 lines of test\n") || strings.Count(got, "\n") != 32 ||
+		!strings.Contains(got, "the last\n---\n") {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestJSONIsOneObjectPerLine(t *testing.T) {
+	got := draw(t, display.JSON, aRun())
+	lines := strings.Split(strings.TrimSuffix(got, "\n"), "\n")
+	if len(lines) != len(aRun()) {
+		t.Fatalf("%d lines for %d events", len(lines), len(aRun()))
+	}
+	if !strings.Contains(lines[14], `"type":"step.finished"`) || !strings.Contains(lines[14], `"error":"exit code 7"`) {
+		t.Errorf("line 15 is %s", lines[14])
+	}
+	if strings.Contains(got, "\x1b") {
+		t.Error("an escape character reached the output")
+	}
+}
+
+func TestAutoIsPlainWhereThereIsNoTerminal(t *testing.T) {
+	for _, mode := range []display.Mode{"", display.Auto, display.TTY} {
+		if got := draw(t, mode, aRun()); got != draw(t, display.Plain, aRun()) {
+			t.Errorf("mode %q is not plain:\n%s", mode, got)
+		}
+	}
+}
+
+func TestManyUnfinishedBytesAreNotHeld(t *testing.T) {
+	var out bytes.Buffer
+	d := display.New(t.Context(), display.Options{Mode: display.Plain, Out: &out})
+	for range 100 {
+		d.Emit(event.Event{Body: event.StepLog{Step: "s", Stream: "stdout", Data: strings.Repeat("x", 1000)}})
+	}
+	if out.Len() < 60_000 {
+		t.Errorf("only %d of 100000 bytes were written before the line ended", out.Len())
+	}
+	d.Close()
+}
