@@ -107,12 +107,14 @@ func TestLean(t *testing.T) {
 		if len(needed) == 0 {
 			t.Errorf("there is no package %s", l.pkg)
 		}
+		var extra []string
 		for path := range needed {
-			for _, pattern := range l.without {
-				if within(path, pattern) {
-					t.Errorf("%s needs %s: %s", l.pkg, path, l.why)
-				}
+			if slices.ContainsFunc(l.without, func(pattern string) bool { return within(path, pattern) }) {
+				extra = append(extra, path)
 			}
+		}
+		if len(extra) > 0 {
+			t.Errorf("%s needs %s and %d more of their like: %s", l.pkg, slices.Min(extra), len(extra)-1, l.why)
 		}
 	}
 }
