@@ -25,8 +25,9 @@ func read(t *testing.T, path string) string {
 	return string(data)
 }
 
-// documents returns the paths of the project's Markdown files, in the module.
-func documents(t *testing.T) []string {
+// documents returns the paths, in the module, of the project's files whose name
+// ends so.
+func documents(t *testing.T, ending string) []string {
 	t.Helper()
 	root := loaded(t).root
 	var found []string
@@ -38,7 +39,7 @@ func documents(t *testing.T) []string {
 		if d.IsDir() && slices.Contains([]string{".git", ".attest", "bin", "build", "vendor", "testdata"}, d.Name()) {
 			return fs.SkipDir
 		}
-		if !d.IsDir() && strings.HasSuffix(rel, ".md") {
+		if !d.IsDir() && strings.HasSuffix(rel, ending) {
 			found = append(found, filepath.ToSlash(rel))
 		}
 		return err
@@ -71,7 +72,7 @@ func TestDocumentsNameWhatExists(t *testing.T) {
 	inCode := regexp.MustCompile("`((?:" + strings.Join(floors, "|") + "|examples)/[A-Za-z0-9_./-]*)")
 	member := regexp.MustCompile(`\.[A-Z]\w*(\.\w+)?$`)
 	link := regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
-	for _, doc := range documents(t) {
+	for _, doc := range documents(t, ".md") {
 		text := read(t, filepath.Join(root, doc))
 		for _, m := range inCode.FindAllStringSubmatch(text, -1) {
 			name := strings.TrimRight(member.ReplaceAllString(m[1], ""), "./")
@@ -87,21 +88,26 @@ func TestDocumentsNameWhatExists(t *testing.T) {
 	}
 }
 
-// TestPipelinesInDocuments reads every YAML block that is a whole pipeline.
-func TestPipelinesInDocuments(t *testing.T) {
+// TestPipelinesAreValid reads every YAML block in a document that is a whole
+// pipeline, and every attest.yaml.
+func TestPipelinesAreValid(t *testing.T) {
 	root := loaded(t).root
 	block := regexp.MustCompile("(?s)```yaml\n(version: .*?)```")
-	var pipelines int
-	for _, doc := range documents(t) {
+	pipelines := map[string]string{}
+	for _, doc := range documents(t, ".md") {
 		for i, m := range block.FindAllStringSubmatch(read(t, filepath.Join(root, doc)), -1) {
-			pipelines++
-			name := fmt.Sprintf("%s block %d", doc, i+1)
-			if _, err := pipeline.Parse(&source.File{Name: name, Data: []byte(m[1])}); err != nil {
-				t.Error(err)
-			}
+			pipelines[fmt.Sprintf("%s block %d", doc, i+1)] = m[1]
 		}
 	}
-	if pipelines == 0 {
-		t.Error("no document shows a pipeline")
+	for _, name := range documents(t, "attest.yaml") {
+		pipelines[name] = read(t, filepath.Join(root, name))
+	}
+	if len(pipelines) < 5 { // this project's own, three examples, and the README's
+		t.Errorf("only %d pipelines were found", len(pipelines))
+	}
+	for name, text := range pipelines {
+		if _, err := pipeline.Parse(&source.File{Name: name, Data: []byte(text)}); err != nil {
+			t.Error(err)
+		}
 	}
 }
