@@ -126,9 +126,10 @@ func (p Public) Fingerprint() string {
 // Private is an Ed25519 private key. It prints as "[private key]" whatever it
 // is asked for. The zero Private is no key: its Public is zero and Sign fails.
 type Private struct {
-	// A pointer, because fmt prints unexported fields of outer structs by
-	// reflection, without asking String.
-	key *ed25519.PrivateKey
+	// A function, because fmt prints unexported fields of outer structs by
+	// reflection, without asking String, and follows pointers when a verb does
+	// not fit. It has nothing to print of a function.
+	key func() ed25519.PrivateKey
 }
 
 var _ Signer = Private{}
@@ -146,14 +147,14 @@ func Generate(random io.Reader) (Private, error) {
 	return privateOf(ed25519.NewKeyFromSeed(seed)), nil
 }
 
-func privateOf(key ed25519.PrivateKey) Private { return Private{&key} }
+func privateOf(key ed25519.PrivateKey) Private { return Private{func() ed25519.PrivateKey { return key }} }
 
 // Public returns the key that verifies what p signs.
 func (p Private) Public() Public {
 	if p.key == nil {
 		return Public{}
 	}
-	public, err := publicOf((*p.key)[ed25519.SeedSize:])
+	public, err := publicOf(p.key()[ed25519.SeedSize:])
 	if err != nil {
 		return Public{} // not reachable: a point made from a seed has large order
 	}
@@ -165,7 +166,7 @@ func (p Private) Sign(message []byte) ([]byte, error) {
 	if p.key == nil {
 		return nil, fmt.Errorf("%w: no private key", ErrKey)
 	}
-	return ed25519.Sign(*p.key, message), nil
+	return ed25519.Sign(p.key(), message), nil
 }
 
 const redacted = "[private key]"

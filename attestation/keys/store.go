@@ -91,7 +91,7 @@ func (s Store) generate(place func(from, to string) error) (Private, error) {
 	if err != nil {
 		return Private{}, err
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(*key.key)
+	der, err := x509.MarshalPKCS8PrivateKey(key.key())
 	if err != nil {
 		return Private{}, fmt.Errorf("encoding private key: %w", err)
 	}

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -24,7 +22,7 @@ import (
 // folder entry p is selected.Below(p.Path).Listing().
 //
 // list returns the names that stand directly in a folder of the project; an
-// error that matches [fs.ErrNotExist] means that none do any more. See [Names].
+// error that matches [fs.ErrNotExist] means that none do any more.
 // A selected folder that is selected as empty and is not empty on disk has no
 // entry. A path that needs one and is not valid UTF-8 is an error.
 //
@@ -38,18 +36,6 @@ func Cover(selected tree.Tree, list func(dir string) ([]string, error)) ([]Path,
 // digests. So have the paths.
 func CoverOutputs(selected tree.Tree, list func(dir string) ([]string, error)) ([]Path, error) {
 	return coverer{selected, list, true}.project()
-}
-
-// Names returns a function that lists the names in a folder of root.
-func Names(root *os.Root) func(dir string) ([]string, error) {
-	return func(dir string) ([]string, error) {
-		f, err := root.Open(filepath.FromSlash(dir))
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		return f.Readdirnames(-1)
-	}
 }
 
 type coverer struct {
