@@ -40,9 +40,10 @@ type stepLog struct {
 	streams []*logStream
 }
 
-// newStepLog makes the log file of a step.
+// newStepLog makes the log file of a step. A step's name is fit to be a file's:
+// package pipeline sees to that.
 func (r *run) newStepLog(step *plan.Step) (*stepLog, error) {
-	path := filepath.Join(r.space.logs, fileName(step.Name)+".log")
+	path := filepath.Join(r.space.logs, step.Name+".log")
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("making the log: %w", err)

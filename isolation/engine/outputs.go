@@ -163,7 +163,7 @@ func (l *lander) claim(step string, units []landing.Unit) error {
 // readLanded returns the paths that globs of the step matched when it last
 // succeeded here.
 func (w *workspace) readLanded(step string) ([]string, error) {
-	text, err := w.root.ReadFile(path.Join(landDir, fileName(step)))
+	text, err := w.root.ReadFile(path.Join(landDir, step))
 	if errors.Is(err, fs.ErrNotExist) || len(text) == 0 {
 		return nil, nil
 	}
@@ -183,9 +183,9 @@ func (w *workspace) writeLanded(step string, paths []string) error {
 	for _, p := range paths {
 		b.WriteString(p + "\x00")
 	}
-	spare := path.Join(tmpDir, w.id, "landed-"+fileName(step))
+	spare := path.Join(tmpDir, w.id, "landed-"+step)
 	if err := w.root.WriteFile(spare, []byte(b.String()), 0o644); err != nil {
 		return err
 	}
-	return w.root.Rename(spare, path.Join(landDir, fileName(step)))
+	return w.root.Rename(spare, path.Join(landDir, step))
 }

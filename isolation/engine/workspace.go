@@ -11,7 +11,6 @@ import (
 	"path"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/attest-pipeline/attest/isolation/landing"
@@ -189,20 +188,4 @@ func (w *workspace) abs(p string) string { return filepath.Join(w.path, filepath
 func (w *workspace) close() {
 	_ = landing.RemoveAll(w.root, path.Join(tmpDir, w.id))
 	_ = w.lock.Close()
-}
-
-// fileName is a step's name as the name of a file: what could mean something
-// to a file system or a terminal is spelled in hexadecimal.
-func fileName(step string) string {
-	var b strings.Builder
-	for i := range len(step) {
-		c := step[i]
-		switch {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '_', c == '.' && i > 0:
-			b.WriteByte(c)
-		default:
-			fmt.Fprintf(&b, "%%%02x", c)
-		}
-	}
-	return b.String()
 }

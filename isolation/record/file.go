@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package record
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// reservation is a file's name, taken before there is anything to write.
+type reservation struct {
+	name string // without its ending
+	path string
+	file *os.File // hidden, beside path, until publish
+}
+
+// reserve takes the first free name among stem, stem_2, stem_3 and so on in dir.
+// The hidden file that it makes keeps others from the same name; where a kill
+// leaves one behind, no more is lost than that name.
+func reserve(dir, stem, ending string) (*reservation, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	for n := 1; ; n++ {
+		name := stem
+		if n > 1 {
+			name = fmt.Sprintf("%s_%d", stem, n)
+		}
+		hidden := filepath.Join(dir, "."+name+ending+".new")
+		f, err := os.OpenFile(hidden, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		r := &reservation{name: name, path: filepath.Join(dir, name+ending), file: f}
+		_, err = os.Lstat(r.path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return r, nil
+		}
+		r.release()
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// publish writes data and lets it appear under the name.
+func (r *reservation) publish(data []byte) error { return fill(r.file, r.path, data) }
+
+// release removes the hidden file.
+func (r *reservation) release() {
+	_ = r.file.Close()
+	_ = os.Remove(r.file.Name())
+}
+
+// fill writes data to the file, and from the file to the disk, and gives it its
+// path. A hard link, unlike a rename, replaces nothing.
+func fill(f *os.File, path string, data []byte) error {
+	_, err := f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return os.Link(f.Name(), path)
+}
+
+// writeNew writes a file that must not be there.
+func writeNew(path string, data []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(f.Name()) }()
+	if err := f.Chmod(0o644); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	return fill(f, path, data)
+}
+
+// writeOnce writes a file whose name is that of its content, unless it is there.
+func writeOnce(path string, data func() []byte) error {
+	if _, err := os.Lstat(path); err == nil {
+		return nil
+	}
+	err := writeNew(path, data())
+	if errors.Is(err, fs.ErrExist) {
+		return nil // somebody else was faster, with the same content
+	}
+	return err
+}
