@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	fscopy "github.com/tonistiigi/fsutil/copy"
 	"golang.org/x/sys/unix"
 )
 
@@ -70,6 +71,16 @@ func Contain() (int, error) {
 // its own, /proc shows its own processes, and what the OCI runtime notes about
 // containers is forgotten with it. It returns the process's number outside.
 func Settle() (hostPID int, err error) {
+	// BuildKit sets the modes that it is told, whatever the caller's mask was.
+	unix.Umask(0)
+	fscopy.UmaskIsZero = true
+	raiseLimits()
+	// No part of a step's log is left out.
+	for _, name := range []string{"BUILDKIT_STEP_LOG_MAX_SIZE", "BUILDKIT_STEP_LOG_MAX_SPEED"} {
+		if err := os.Setenv(name, "-1"); err != nil {
+			return 0, err
+		}
+	}
 	// The /proc that is still mounted here is the one outside.
 	self, err := os.Readlink("/proc/self")
 	if err != nil {

@@ -6,9 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 
+	"github.com/containerd/containerd/v2/pkg/seccomp"
 	"github.com/moby/buildkit/cmd/buildkitd/config"
 	"github.com/moby/buildkit/control"
 	"github.com/moby/buildkit/frontend"
@@ -16,10 +19,8 @@ import (
 	"github.com/moby/buildkit/session"
 	"github.com/moby/buildkit/solver"
 	"github.com/moby/buildkit/solver/bboltcachestorage"
-	"github.com/moby/buildkit/util/db/boltutil"
 	"github.com/moby/buildkit/version"
 	"github.com/moby/buildkit/worker"
-	bolt "go.etcd.io/bbolt"
 	"google.golang.org/grpc"
 
 	"github.com/attest-pipeline/attest/isolation/buildkitd/launch"
@@ -59,10 +60,7 @@ func newEngine(ctx context.Context, o Options, files launch.Files) (*engine, err
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the cache: %w", err), w.Close())
 	}
-	history, err := boltutil.SafeOpen(filepath.Join(files.Root, "history.db"), 0o600, &bolt.Options{
-		FreelistType:   bolt.FreelistMapType,
-		NoFreelistSync: true,
-	})
+	history, err := openBolt(filepath.Join(files.Root, "history.db"))
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the history: %w", err), cache.Close(), w.Close())
 	}
@@ -72,7 +70,7 @@ func newEngine(ctx context.Context, o Options, files launch.Files) (*engine, err
 		Frontends:        map[string]frontend.Frontend{"gateway.v0": gatewayFrontend},
 		CacheManager:     solver.NewCacheManager(ctx, "local", cache, worker.NewCacheResultStorage(workers)),
 		HistoryDB:        history,
-		HistoryConfig:    &config.HistoryConfig{MaxEntries: new(int64(1))},
+		HistoryConfig:    &config.HistoryConfig{MaxEntries: new(int64(0))}, // none: it is not read, and costs a dozen syncs a solve
 		CacheStore:       cache,
 		LeaseManager:     w.LeaseManager(),
 		ContentStore:     w.ContentStore(),
@@ -94,6 +92,20 @@ func (e *engine) Register(s *grpc.Server) { e.controller.Register(s) }
 
 // Close closes every database.
 func (e *engine) Close() error { return e.controller.Close() }
+
+// controls name the protections that every step of this engine has.
+func controls() []string {
+	list := []string{"capabilities", "ipc-namespace", "mount-namespace", "pid-namespace", "resource-limits"}
+	if _, err := os.Stat("/proc/self/ns/cgroup"); err == nil {
+		list = append(list, "cgroup-namespace")
+	}
+	if seccomp.IsEnabled() {
+		list = append(list, "seccomp")
+	}
+	list = append(list, "uts-namespace")
+	slices.Sort(list)
+	return list
+}
 
 // BuildKitVersion is the version of BuildKit that is linked in, such as "v0.34.2".
 func BuildKitVersion() string {

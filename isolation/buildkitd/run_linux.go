@@ -70,7 +70,18 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer lock.Close()
-	return serve(ctx, o, files)
+	removeCgroups(files)
+	discarded, err := markRunning(files)
+	if err != nil {
+		return err
+	}
+	if discarded {
+		o.Log.Warn("starting with empty stores", "why", "the machine went down while the engine ran")
+	}
+	if err := serve(ctx, o, files); err != nil {
+		return err
+	}
+	return markEnded(files)
 }
 
 // hold takes the state folder's lock.

@@ -68,6 +68,9 @@ type Status struct {
 	Runtime     string `json:"runtime,omitempty"`
 	Snapshotter string `json:"snapshotter,omitempty"`
 	Network     string `json:"network,omitempty"`
+	// Controls name the protections that every step of this engine has,
+	// sorted; those of its network are not among them.
+	Controls []string `json:"controls,omitempty"`
 
 	Address  string    `json:"address"` // unix://...
 	StateDir string    `json:"state_dir"`

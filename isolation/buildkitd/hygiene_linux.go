@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package buildkitd
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/moby/buildkit/executor"
+	"github.com/moby/buildkit/solver/pb"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// hostname is every step's, whatever this host is called.
+const hostname = "attest"
+
+// limit is a resource limit under its two names.
+type limit struct {
+	kind       int
+	name       string
+	soft, hard uint64
+}
+
+// limits are every step's resource limits, so that those of the shell in which
+// the engine was started do not reach it. They are what systemd gives.
+func limits() []limit {
+	return []limit{
+		{unix.RLIMIT_CORE, "RLIMIT_CORE", 0, 0},
+		{unix.RLIMIT_NOFILE, "RLIMIT_NOFILE", 1 << 10, 1 << 19},
+		{unix.RLIMIT_STACK, "RLIMIT_STACK", 8 << 20, unix.RLIM_INFINITY},
+	}
+}
+
+// raiseLimits lets this process go as far as its steps may, for the runtime
+// cannot give more than it has. Where the host does not allow it, steps get
+// what there is.
+func raiseLimits() {
+	for _, l := range limits() {
+		var now unix.Rlimit
+		if unix.Getrlimit(l.kind, &now) == nil && now.Max < l.hard {
+			_ = unix.Setrlimit(l.kind, &unix.Rlimit{Cur: now.Cur, Max: l.hard})
+		}
+	}
+}
+
+// stepLimits are the limits as the runtime is told.
+func stepLimits() []specs.POSIXRlimit {
+	var list []specs.POSIXRlimit
+	for _, l := range limits() {
+		var now unix.Rlimit
+		if unix.Getrlimit(l.kind, &now) == nil {
+			hard := min(l.hard, now.Max)
+			list = append(list, specs.POSIXRlimit{Type: l.name, Soft: min(l.soft, hard), Hard: hard})
+		}
+	}
+	return list
+}
+
+// networkFiles are what a container's /etc has about networks, by path.
+type networkFiles struct{ hosts, resolvConf string }
+
+// writeNetworkFiles writes them into the bundle. A step without a network
+// learns nothing of this host's name servers.
+func writeNetworkFiles(bundle string, meta executor.Meta) (networkFiles, error) {
+	files := networkFiles{hosts: filepath.Join(bundle, "hosts"), resolvConf: filepath.Join(bundle, "resolv.conf")}
+	var hosts strings.Builder
+	fmt.Fprintf(&hosts, "127.0.0.1\tlocalhost %s\n::1\tlocalhost ip6-localhost ip6-loopback\n", meta.Hostname)
+	for _, h := range meta.ExtraHosts {
+		fmt.Fprintf(&hosts, "%s\t%s\n", h.IP, h.Host)
+	}
+	var servers []byte
+	if meta.NetMode != pb.NetMode_NONE {
+		var err error
+		// The step is in the network of this host, so what this host asks will
+		// answer the step as well.
+		servers, err = os.ReadFile("/etc/resolv.conf")
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return files, fmt.Errorf("reading the name servers: %w", err)
+		}
+	}
+	err := errors.Join(
+		os.WriteFile(files.hosts, []byte(hosts.String()), 0o644),
+		os.WriteFile(files.resolvConf, servers, 0o644))
+	return files, err
+}
+
+// harden takes out of a container what would tell it about this host, or what
+// costs time and serves nobody.
+func harden(spec *specs.Spec, ownLimits bool) {
+	if ownLimits {
+		spec.Process.Rlimits = stepLimits()
+	}
+	if !hasNamespace(spec, specs.CgroupNamespace) {
+		// With cgroup v1 the mount would show the host's hierarchy, and a
+		// namespace hides the container's name.
+		spec.Mounts = slices.DeleteFunc(spec.Mounts, func(m specs.Mount) bool { return m.Type == "cgroup" })
+		if _, err := os.Stat("/proc/self/ns/cgroup"); err == nil {
+			spec.Linux.Namespaces = append(spec.Linux.Namespaces, specs.LinuxNamespace{Type: specs.CgroupNamespace})
+		}
+	}
+	if spec.Linux.Seccomp != nil {
+		// No distribution's kernel runs x32 programs, and preparing a filter
+		// for them takes milliseconds a step.
+		spec.Linux.Seccomp.Architectures = slices.DeleteFunc(spec.Linux.Seccomp.Architectures,
+			func(a specs.Arch) bool { return a == specs.ArchX32 })
+	}
+}
+
+func hasNamespace(spec *specs.Spec, kind specs.LinuxNamespaceType) bool {
+	return slices.ContainsFunc(spec.Linux.Namespaces, func(n specs.LinuxNamespace) bool { return n.Type == kind })
+}

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package buildkitd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/continuity/fs"
+	"github.com/moby/buildkit/executor"
+	"github.com/moby/buildkit/executor/oci"
+	resourcestypes "github.com/moby/buildkit/executor/resources/types"
+	"github.com/moby/buildkit/identity"
+	"github.com/moby/buildkit/solver/pb"
+	"github.com/moby/buildkit/util/network"
+	"github.com/moby/sys/user"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// errProxy is for a client that asks for what this engine does not offer.
+var errProxy = errors.New("a recorded network is not available")
+
+// steps is what BuildKit runs processes by. It runs steps itself, so that what
+// a step sees depends on nothing but the step, and leaves containers that
+// somebody talks to (debugging shells, containers of a gateway frontend) to
+// BuildKit's own executor. It is safe for concurrent use.
+//
+// An executor that runs steps in a virtual machine takes its place here.
+type steps struct {
+	containers executor.Executor // BuildKit's own
+	runtime    string            // path of runc or crun
+	dir        string            // of the bundles of running containers
+	cgroup     string            // the parent of their cgroups
+	networks   map[pb.NetMode]network.Provider
+}
+
+// Run runs one process in a container and waits for it.
+func (s *steps) Run(ctx context.Context, id string, root executor.Mount, mounts []executor.Mount,
+	process executor.ProcessInfo, started chan<- struct{},
+) (resourcestypes.Recorder, error) {
+	process.Meta.Hostname = hostname
+	if id != "" || process.Stdin != nil || process.Meta.Tty {
+		return s.containers.Run(ctx, id, root, mounts, process, started)
+	}
+	if process.Meta.Proxy != nil {
+		return nil, errProxy
+	}
+	return nil, s.run(ctx, root, mounts, process, started)
+}
+
+// Exec runs another process in a container that is not a step's.
+func (s *steps) Exec(ctx context.Context, id string, process executor.ProcessInfo) error {
+	return s.containers.Exec(ctx, id, process)
+}
+
+func (s *steps) run(ctx context.Context, root executor.Mount, mounts []executor.Mount, process executor.ProcessInfo, started chan<- struct{}) (err error) {
+	id := identity.NewID()
+	bundle := filepath.Join(s.dir, id)
+	if err := os.MkdirAll(filepath.Join(bundle, "rootfs"), 0o711); err != nil {
+		return err
+	}
+	defer func() {
+		// Never through a mount that could not be undone.
+		if os.Remove(filepath.Join(bundle, "rootfs")) == nil {
+			os.RemoveAll(bundle)
+		}
+	}()
+
+	rootfs, release, err := mountRoot(ctx, root, filepath.Join(bundle, "rootfs"))
+	if err != nil {
+		return err
+	}
+	// The mount points that the runtime makes are no part of the result.
+	clean := executor.MountStubsCleaner(context.WithoutCancel(ctx), rootfs, mounts, process.Meta.RemoveMountStubsRecursive)
+	defer func() {
+		clean()
+		err = errors.Join(err, release())
+	}()
+
+	spec, done, err := s.spec(ctx, id, bundle, rootfs, root.Readonly, mounts, process.Meta)
+	if err != nil {
+		return err
+	}
+	defer done()
+	c := container{runtime: s.runtime, id: id, bundle: bundle}
+	if err := c.write(spec); err != nil {
+		return err
+	}
+	return c.run(ctx, process, started)
+}
+
+// mountRoot mounts a step's root file system at path. release undoes it.
+func mountRoot(ctx context.Context, root executor.Mount, path string) (rootfs string, release func() error, err error) {
+	mountable, err := root.Src.Mount(ctx, false)
+	if err != nil {
+		return "", nil, fmt.Errorf("preparing the root file system: %w", err)
+	}
+	mounts, unmount, err := mountable.Mount()
+	if err != nil {
+		return "", nil, fmt.Errorf("preparing the root file system: %w", err)
+	}
+	if unmount == nil {
+		unmount = func() error { return nil }
+	}
+	if err := mount.All(mounts, path); err != nil {
+		return "", nil, errors.Join(fmt.Errorf("mounting the root file system: %w", err), unmount())
+	}
+	return path, func() error { return errors.Join(mount.Unmount(path, 0), unmount()) }, nil
+}
+
+// spec says what the container is like. done releases its mounts.
+func (s *steps) spec(ctx context.Context, id, bundle, rootfs string, readonly bool, mounts []executor.Mount, meta executor.Meta,
+) (spec *specs.Spec, done func(), err error) {
+	provider, ok := s.networks[meta.NetMode]
+	if !ok {
+		return nil, nil, fmt.Errorf("unknown network mode %s", meta.NetMode)
+	}
+	namespace, err := provider.New(ctx, meta.Hostname, network.NamespaceOptions{})
+	if err != nil {
+		return nil, nil, fmt.Errorf("making the network: %w", err)
+	}
+	files, err := writeNetworkFiles(bundle, meta)
+	if err != nil {
+		return nil, nil, errors.Join(err, namespace.Close())
+	}
+	uid, gid, groups, err := oci.GetUser(rootfs, meta.User)
+	if err != nil {
+		return nil, nil, errors.Join(err, namespace.Close())
+	}
+	if err := makeWorkingDir(rootfs, meta.Cwd, int(uid), int(gid)); err != nil {
+		return nil, nil, errors.Join(err, namespace.Close())
+	}
+	spec, unmount, err := oci.GenerateSpec(ctx, meta, mounts, id, files.resolvConf, files.hosts, namespace,
+		s.cgroup, oci.ProcessSandbox, nil, "", false, "", nil, oci.WithUIDGID(uid, gid, groups))
+	if err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("describing the container: %w", err), namespace.Close())
+	}
+	spec.Root.Path = rootfs
+	spec.Root.Readonly = readonly || meta.ReadonlyRootFS
+	harden(spec, len(meta.Ulimit) == 0)
+	return spec, func() { unmount(); namespace.Close() }, nil
+}
+
+// makeWorkingDir makes the working directory, if it is missing, without
+// leaving the root file system.
+func makeWorkingDir(rootfs, dir string, uid, gid int) error {
+	path, err := fs.RootPath(rootfs, dir)
+	if err != nil {
+		return fmt.Errorf("finding the working directory %s: %w", dir, err)
+	}
+	if _, err := os.Stat(path); err == nil {
+		return nil
+	}
+	if err := user.MkdirAllAndChown(path, 0o755, uid, gid); err != nil {
+		return fmt.Errorf("making the working directory %s: %w", dir, err)
+	}
+	return nil
+}
