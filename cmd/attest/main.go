@@ -20,12 +20,13 @@ func run() int {
 	if process.IsInit(os.Args) { // this is the first process of a step
 		return process.Main()
 	}
-	// SIGPIPE among them: whoever reads our output and goes away ends a run as
-	// Ctrl-C does, instead of leaving its steps behind.
-	ctx, stop := signal.NotifyContext(context.Background(),
-		os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	// The first signal asks, a second one is not asked about.
+	// The first signal asks, the second one ends the program.
 	defer context.AfterFunc(ctx, stop)()
+	// Whoever reads our output and goes away ends a run as Ctrl-C does,
+	// instead of leaving its steps behind.
+	ctx, release := signal.NotifyContext(ctx, syscall.SIGPIPE)
+	defer release()
 	return cli.Main(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 }

@@ -31,6 +31,7 @@ func TestMain(m *testing.M) {
 // behaviour that a user could notice. Steps are processes; what needs a daemon
 // is in integration/e2e.
 func TestScripts(t *testing.T) {
+	homes := t.TempDir()
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
@@ -39,11 +40,14 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			// A machine that has nothing of ours, and no settings of whoever
 			// runs the tests.
-			home := filepath.Join(env.WorkDir, ".home")
+			home, err := os.MkdirTemp(homes, "")
+			if err != nil {
+				return err
+			}
 			env.Setenv("REALHOME", os.Getenv("HOME")) // for tools that are installed in it
 			env.Setenv("HOME", home)
 			env.Setenv("ATTEST_STATE_DIR", filepath.Join(home, "state"))
-			return os.Mkdir(home, 0o755)
+			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"fails":   cmdFails,

@@ -90,6 +90,8 @@ func exitCode(ctx context.Context, err error) int {
 		return exitKey
 	case errors.As(err, &step):
 		return exitStepFailed
+	case errors.Is(err, plan.ErrInput): // found without running anything
+		return exitInvalid
 	}
 	return exitOther
 }

@@ -38,14 +38,14 @@ func problems(err error) []problem {
 	if err == nil {
 		return nil
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // a tree is walked by hand
+	if parts := joined(err); parts != nil {
 		var all []problem
-		for _, e := range joined.Unwrap() {
+		for _, e := range parts {
 			all = append(all, problems(e)...)
 		}
 		return all
 	}
-	if all := source.All(err); len(all) > 1 {
+	if all := source.All(err); len(all) > 1 && len(all) == 1+strings.Count(err.Error(), "\n") {
 		list := make([]problem, len(all))
 		for i, e := range all {
 			list[i] = describe(e)
@@ -53,6 +53,24 @@ func problems(err error) []problem {
 		return list
 	}
 	return []problem{describe(err)}
+}
+
+// joined returns the errors that err joins, nil where it says something of its
+// own about them.
+func joined(err error) []error {
+	tree, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // a tree is walked by hand
+	if !ok {
+		return nil
+	}
+	parts := tree.Unwrap()
+	texts := make([]string, len(parts))
+	for i, e := range parts {
+		texts[i] = e.Error()
+	}
+	if err.Error() != strings.Join(texts, "\n") {
+		return nil
+	}
+	return parts
 }
 
 // describe makes one problem of an error that joins no others.
