@@ -147,7 +147,9 @@ func Generate(random io.Reader) (Private, error) {
 	return privateOf(ed25519.NewKeyFromSeed(seed)), nil
 }
 
-func privateOf(key ed25519.PrivateKey) Private { return Private{func() ed25519.PrivateKey { return key }} }
+func privateOf(key ed25519.PrivateKey) Private {
+	return Private{func() ed25519.PrivateKey { return key }}
+}
 
 // Public returns the key that verifies what p signs.
 func (p Private) Public() Public {
