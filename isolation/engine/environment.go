@@ -16,16 +16,15 @@ const platform = runtime.GOOS + "/" + runtime.GOARCH
 
 // environment is what a step's variables come from.
 type environment struct {
-	declared []pipeline.Var // less those that the caller's take the place of
+	declared []pipeline.Var
 	passed   []cachekey.Passed
 }
 
-// newEnvironment looks up the names of pass_env in the caller's environment.
-// Where a name is declared too, its declared value is the default for a caller
-// that has none.
+// newEnvironment looks up the names of pass_env in the caller's environment. No
+// name is both declared and passed: package pipeline sees to that.
 func newEnvironment(step *pipeline.Step, environ []string) environment {
-	var e environment
-	for _, name := range slices.Sorted(slices.Values(step.PassEnv)) {
+	e := environment{declared: step.Env}
+	for _, name := range step.PassEnv {
 		p := cachekey.Passed{Name: name}
 		for _, v := range environ { // the last one counts, as for exec
 			if n, value, ok := strings.Cut(v, "="); ok && n == name {
@@ -33,11 +32,6 @@ func newEnvironment(step *pipeline.Step, environ []string) environment {
 			}
 		}
 		e.passed = append(e.passed, p)
-	}
-	for _, v := range step.Env {
-		if !slices.ContainsFunc(e.passed, func(p cachekey.Passed) bool { return p.Set && p.Name == v.Name }) {
-			e.declared = append(e.declared, v)
-		}
 	}
 	return e
 }
