@@ -101,9 +101,12 @@ func (o order) prepare() error {
 // mounts or look into this process. A step may make a user namespace of its own
 // and be powerful there; the kernel locks the mounts that it inherits.
 func giveUp() error {
+	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
+		return fmt.Errorf("giving up ambient capabilities: %w", err)
+	}
 	if os.Geteuid() != 0 {
-		// This user's programs have no capability, and none that a file has
-		// set-user-ID or capabilities of its own may get one either.
+		// That leaves this user's programs without any. Files with set-user-ID
+		// or capabilities of their own must not give one back.
 		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 			return fmt.Errorf("giving up new privileges: %w", err)
 		}

@@ -46,6 +46,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/attest-pipeline/attest/isolation/executor"
@@ -155,6 +156,7 @@ func (e *Executor) Run(ctx context.Context, job executor.Job, streams executor.S
 
 // command is what an init is asked to run.
 type command struct {
+	name string // for people
 	argv []string
 	env  []string
 	dir  string
@@ -184,11 +186,14 @@ func (e *Executor) prepare(root *os.Root, job executor.Job) (*command, error) {
 	}
 	switch {
 	case job.Command.Script != "":
+		// Where the interpreter is missing, the kernel says so of the script.
+		line, _, _ := strings.Cut(job.Command.Script, "\n")
+		c.name = fmt.Sprintf("the script for %q", line)
 		c.argv, err = c.script(job.Command.Script)
 	case job.Command.Argv != nil:
-		c.argv = job.Command.Argv
+		c.name, c.argv = "the command", job.Command.Argv
 	default:
-		c.argv = []string{"/bin/sh", "-e", "-c", job.Command.Shell}
+		c.name, c.argv = "the shell", []string{"/bin/sh", "-e", "-c", job.Command.Shell}
 	}
 	return c, err
 }

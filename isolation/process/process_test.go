@@ -4,9 +4,12 @@ package process_test
 
 import (
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/attest-pipeline/attest/frontend/pipeline"
+	"github.com/attest-pipeline/attest/isolation/executor"
 	"github.com/attest-pipeline/attest/isolation/executor/executortest"
 	"github.com/attest-pipeline/attest/isolation/process"
 )
@@ -18,17 +21,151 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-var environ = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/home/somebody", "USER=somebody", "OTHER=x"}
+// without names, for a test in a process of its own, what the kernel refuses.
+const without = "ATTEST_TEST_WITHOUT"
 
-func fixture(*testing.T) executortest.Fixture {
-	return executortest.Fixture{
-		Executor: process.New(process.Options{Environ: environ}),
-		BaseEnv: []pipeline.Var{
-			{Name: "HOME", Value: "/home/somebody"}, {Name: "LANG", Value: "C.UTF-8"},
-			{Name: "PATH", Value: "/usr/sbin:/usr/bin:/sbin:/bin"}, {Name: "TERM", Value: "dumb"}, {Name: "USER", Value: "somebody"},
-		},
-		Controls: []string{process.ControlKeysHidden, process.ControlMountNamespace, process.ControlPIDNamespace, process.ControlUserNamespace},
+func TestConformance(t *testing.T) {
+	const path = "/usr/sbin:/usr/bin:/sbin:/bin"
+	executortest.Run(t, func(t *testing.T) executortest.Fixture {
+		f := executortest.Fixture{
+			Executor: process.New(process.Options{
+				Environ: []string{"PATH=/nowhere", "OTHER=x", "PATH=" + path, "HOME=/home/somebody", "USER=somebody"},
+			}),
+			BaseEnv: []pipeline.Var{
+				{Name: "HOME", Value: "/home/somebody"}, {Name: "LANG", Value: "C.UTF-8"},
+				{Name: "PATH", Value: path}, {Name: "TERM", Value: "dumb"}, {Name: "USER", Value: "somebody"},
+			},
+		}
+		switch {
+		case os.Getenv(without) == "all" || !grantsNamespaces(t):
+			f.Exposed = true
+		case os.Getenv(without) == "pid":
+			f.Controls = []string{process.ControlKeysHidden, process.ControlMountNamespace, process.ControlUserNamespace}
+		default:
+			f.Controls = []string{process.ControlKeysHidden, process.ControlMountNamespace, process.ControlPIDNamespace, process.ControlUserNamespace}
+		}
+		return f
+	})
+}
+
+// newJob makes a job in a project with nothing in it.
+func newJob(t testing.TB, c pipeline.Command, outputs ...string) executor.Job {
+	t.Helper()
+	root := t.TempDir()
+	staging := filepath.Join(root, ".attest", "tmp", "staging")
+	if err := os.MkdirAll(staging, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	job := executor.Job{Step: "step", Command: c, WorkingDir: ".", Network: pipeline.NetworkHost, Root: root, Staging: staging}
+	for _, text := range outputs {
+		name, folder := strings.CutSuffix(text, "/")
+		job.Outputs = append(job.Outputs, pipeline.Pattern{Text: name, Folder: folder})
+	}
+	return job
+}
+
+func shell(script string) pipeline.Command { return pipeline.Command{Shell: script} }
+
+// printed runs the job and returns what it wrote to stdout.
+func printed(t *testing.T, e *process.Executor, job executor.Job) (string, executor.Outcome) {
+	t.Helper()
+	var out strings.Builder
+	outcome, err := e.Run(t.Context(), job, executor.Streams{Stdout: &out})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.String(), outcome
+}
+
+func write(t *testing.T, name, content string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }
 
-func TestConformance(t *testing.T) { executortest.Run(t, fixture) }
+func TestEnvironmentOfNobody(t *testing.T) {
+	out, _ := printed(t, process.New(process.Options{}), newJob(t, pipeline.Command{Argv: []string{"env"}}))
+	for _, name := range []string{"HOME", "PATH", "USER"} {
+		if _, after, ok := strings.Cut("\n"+out, "\n"+name+"="); !ok || after == "" || after[0] == '\n' {
+			t.Errorf("a caller without environment gives no %s: %q", name, out)
+		}
+	}
+}
+
+func TestErrorsNameWhatIsMissing(t *testing.T) {
+	for want, c := range map[string]pipeline.Command{
+		"no-such-command": {Argv: []string{"no-such-command"}},
+		"#!/no/such/sh":   {Script: "#!/no/such/sh\n"},
+	} {
+		_, err := process.New(process.Options{}).Run(t.Context(), newJob(t, c), executor.Streams{})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v does not name %s", err, want)
+		}
+	}
+}
+
+func TestWorkingDirStaysInside(t *testing.T) {
+	job := newJob(t, shell("pwd"))
+	if err := os.Symlink("/", filepath.Join(job.Root, "out")); err != nil {
+		t.Fatal(err)
+	}
+	job.WorkingDir = "out/tmp"
+	if _, err := process.New(process.Options{}).Run(t.Context(), job, executor.Streams{}); err == nil {
+		t.Error("the command ran outside of the project")
+	}
+}
+
+func TestPutBack(t *testing.T) {
+	root, elsewhere := t.TempDir(), t.TempDir()
+	aside := filepath.Join(root, "aside")
+	write(t, filepath.Join(aside, "file"), "old")
+	write(t, filepath.Join(aside, "dir", "file"), "old")
+	write(t, filepath.Join(aside, "link", "file"), "old")
+	write(t, filepath.Join(root, "file", "is now a folder"), "new")
+	write(t, filepath.Join(root, "dir"), "new, and no folder")
+	if err := os.Symlink(elsewhere, filepath.Join(root, "link")); err != nil {
+		t.Fatal(err)
+	}
+	if err := process.PutBack(root, aside); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"file", "dir/file", "link/file"} {
+		if got, err := os.ReadFile(filepath.Join(root, name)); string(got) != "old" {
+			t.Errorf("%s holds %q, error %v", name, got, err)
+		}
+	}
+	if items, err := os.ReadDir(elsewhere); len(items) != 0 || err != nil {
+		t.Errorf("a link led out of the project: %v, %v", items, err)
+	}
+	if _, err := os.Lstat(aside); err == nil {
+		t.Error("the folder aside is still there")
+	}
+	if err := process.PutBack(root, aside); err != nil {
+		t.Errorf("nothing to put back: %v", err)
+	}
+}
+
+// Folders of the project that other steps may use stay; the step's own go.
+func TestEmptiedFolders(t *testing.T) {
+	job := newJob(t, shell("mkdir -p own/deep shared; echo x > own/deep/file; echo x > shared/file"), "own/", "shared/file")
+	printed(t, process.New(process.Options{}), job)
+	if _, err := os.Lstat(filepath.Join(job.Root, "own")); err == nil {
+		t.Error("own/ is still there")
+	}
+	if _, err := os.Lstat(filepath.Join(job.Root, "shared")); err != nil {
+		t.Errorf("shared is gone: %v", err)
+	}
+}
+
+func TestNotCalledMain(t *testing.T) {
+	name := os.Args[0]
+	os.Args[0] = "attest-step-init"
+	defer func() { os.Args[0] = name }()
+	if _, err := process.New(process.Options{}).Run(t.Context(), newJob(t, shell("true")), executor.Streams{}); err == nil {
+		t.Error("a step ran in what should be the init of another")
+	}
+}

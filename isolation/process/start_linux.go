@@ -102,7 +102,7 @@ func start(ctx context.Context, p protection, job executor.Job, c *command, stre
 	case said.Refused != "":
 		return executor.Outcome{}, &refusedError{said.Refused}
 	case said.NotRun != "":
-		return executor.Outcome{}, fmt.Errorf("starting the command: %s", said.NotRun)
+		return executor.Outcome{}, fmt.Errorf("starting %s: %s", c.name, said.NotRun)
 	}
 	return outcome, nil
 }
@@ -231,7 +231,10 @@ func mapUsers(sys *syscall.SysProcAttr) {
 	users, errUsers := knownIDs("/proc/self/uid_map")
 	groups, errGroups := knownIDs("/proc/self/gid_map")
 	if errUsers == nil && errGroups == nil {
-		sys.UidMappings, sys.GidMappings, sys.GidMappingsEnableSetgroups = users, groups, true
+		sys.UidMappings, sys.GidMappings = users, groups
+		// What is denied to this process cannot be allowed to its children.
+		allowed, err := os.ReadFile("/proc/self/setgroups")
+		sys.GidMappingsEnableSetgroups = err == nil && strings.TrimSpace(string(allowed)) == "allow"
 	}
 }
 

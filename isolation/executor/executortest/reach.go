@@ -39,6 +39,9 @@ var ways = []struct{ name, script string }{
 
 // testReach has a command try to reach the project's keys.
 func (s *suite) testReach(t *testing.T) {
+	if s.Exposed {
+		t.Skip("this machine lets the level hide nothing")
+	}
 	for _, way := range ways {
 		t.Run(way.name, func(t *testing.T) {
 			p := s.project(t)
@@ -52,9 +55,6 @@ func (s *suite) testReach(t *testing.T) {
 				t.Fatal(got.err)
 			}
 			reached := strings.Contains(got.stdout+got.stderr, secret)
-			if s.Exposed {
-				return
-			}
 			if reached {
 				t.Errorf("the command read the private key")
 			}

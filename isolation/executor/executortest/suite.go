@@ -34,10 +34,10 @@ type Fixture struct {
 	// input which changed after it was hashed is an error.
 	Sealed bool
 	// Exposed says that this machine lets the level hide nothing, so that what
-	// is in .attest is within reach of a command. It must not say otherwise in
-	// its controls.
+	// is in .attest is within reach of a command.
 	Exposed bool
-	// Controls are the protections that every outcome must name, or more.
+	// Controls are the protections that every outcome must name: these or
+	// more, and exactly these of an Exposed level.
 	Controls []string
 }
 
@@ -88,6 +88,9 @@ func (s *suite) testOutcome(t *testing.T) {
 	}
 	if !slices.IsSorted(got.Controls) {
 		t.Errorf("controls are not ordered: %q", got.Controls)
+	}
+	if s.Exposed && !slices.Equal(got.Controls, s.Controls) {
+		t.Errorf("controls %q, want %q and no other", got.Controls, s.Controls)
 	}
 	for _, want := range s.Controls {
 		if !slices.Contains(got.Controls, want) {
