@@ -163,6 +163,7 @@ func (w *walk) execute(ctx context.Context) error {
 		return err
 	}
 	w.result.Log = w.log.path
+	w.doing("running")
 	out, err := w.run.Executors[w.step.Isolation].Run(ctx, w.job(), executor.Streams{
 		Stdout: w.log.stream("stdout"), Stderr: w.log.stream("stderr"), Progress: w.progress,
 	})

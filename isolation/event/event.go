@@ -59,6 +59,7 @@ type StepStarted struct {
 
 // StepProgress says what a step is doing before and after its command runs:
 // hashing inputs, starting the engine, pulling an image, collecting outputs.
+// "running" says that none of this goes on, but the command itself.
 type StepProgress struct {
 	Step  string `json:"step"`
 	Doing string `json:"doing"`
