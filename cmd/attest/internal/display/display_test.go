@@ -24,6 +24,7 @@ func aRun() []event.Body {
 		event.StepProgress{Step: "build", Doing: "hashing inputs"},
 		event.StepProgress{Step: "build", Doing: "pulling golang:1.26", Current: 1, Total: 2, Unit: "bytes"},
 		event.StepProgress{Step: "build", Doing: "pulling golang:1.26", Current: 2, Total: 2, Unit: "bytes"},
+		event.StepProgress{Step: "lint", Doing: "running"},
 		event.StepLog{Step: "lint", Stream: "stdout", Data: "fine\nno end"},
 		event.StepLog{Step: "build", Stream: "stderr", Data: "\x1b[31mcompi"},
 		event.StepLog{Step: "build", Stream: "stderr", Data: "ling\x1b[0m\n"},
@@ -99,8 +100,8 @@ func TestJSONIsOneObjectPerLine(t *testing.T) {
 	if len(lines) != len(aRun()) {
 		t.Fatalf("%d lines for %d events", len(lines), len(aRun()))
 	}
-	if !strings.Contains(lines[14], `"type":"step.finished"`) || !strings.Contains(lines[14], `"error":"exit code 7"`) {
-		t.Errorf("line 15 is %s", lines[14])
+	if !strings.Contains(lines[15], `"type":"step.finished"`) || !strings.Contains(lines[15], `"error":"exit code 7"`) {
+		t.Errorf("line 16 is %s", lines[15])
 	}
 	if strings.Contains(got, "\x1b") {
 		t.Error("an escape character reached the output")

@@ -69,7 +69,7 @@ func (p *plain) Emit(e event.Event) {
 
 // mention writes a line, once, for an activity that takes long.
 func (p *plain) mention(step string, now time.Time) {
-	if a := p.doing[step]; a != nil && !a.said && now.Sub(a.began) >= worthALine {
+	if a := p.doing[step]; a != nil && !a.said && a.text != commandRuns && now.Sub(a.began) >= worthALine {
 		a.said = true
 		p.line("%s", p.style.dim.Render(step+": "+Clean(a.text)))
 	}

@@ -114,9 +114,15 @@ func (p palette) warning(w event.Warning) string {
 	return fmt.Sprintf("%s %s", p.warn.Render("warning:"), Clean(w.Message))
 }
 
+// commandRuns is the activity that goes without saying.
+const commandRuns = "running"
+
 // doing is what a step does besides running its command.
 func doing(e event.StepProgress) string {
 	text := Clean(e.Doing)
+	if text == commandRuns {
+		return ""
+	}
 	count := func(n int64) string {
 		if e.Unit == "bytes" {
 			return size(n)
