@@ -34,7 +34,7 @@ func Load(path, display string) (*Pipeline, error) {
 		return nil, fmt.Errorf("reading %s: %w", display, err)
 	}
 	if what := irregular(info.Mode()); what != "" {
-		return nil, whole(display, "is "+what+", not a file")
+		return nil, whole(display, "this is "+what+", not a file")
 	}
 	data, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
 	if err != nil {
@@ -48,7 +48,7 @@ func Load(path, display string) (*Pipeline, error) {
 func notOpened(path, display string, err error) error {
 	if info, serr := os.Stat(path); serr == nil {
 		if what := irregular(info.Mode()); what != "" {
-			return whole(display, "is "+what+", not a file")
+			return whole(display, "this is "+what+", not a file")
 		}
 	}
 	return fmt.Errorf("reading %s: %w", display, err)

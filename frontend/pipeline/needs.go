@@ -20,7 +20,7 @@ func (p *parser) checkNeeds(steps []draft, index map[string]int) {
 			case !ok:
 				p.unknown(n.Pos, "needs names no step: "+show(n.Name), n.Name, known)
 			case j == i:
-				p.report(n.Pos, steps[i].title()+" needs itself", "remove "+n.Name+" from its needs")
+				p.report(n.Pos, "step "+show(steps[i].Name)+" needs itself", "remove "+n.Name+" from its needs")
 			default:
 				needs[i] = append(needs[i], j)
 			}

@@ -123,12 +123,12 @@ func (p *parser) fields(f field, what string) []field {
 	return all
 }
 
-// items returns the values of a list, each as a field that carries its own
-// place.
-func (p *parser) items(f field, what string) ([]field, bool) {
+// items returns the values of a list, each as a field with its own place; one
+// is what complaints call it.
+func (p *parser) items(f field, one string) ([]field, bool) {
 	n := f.value
 	if n.Kind != yaml.SequenceNode {
-		p.wrongType(f, what+" must be a list", "write "+f.name+": [...], or one line that begins with - for each")
+		p.wrongType(f, f.name+" must be a list", "write "+f.name+": [...], or one line that begins with - for each")
 		return nil, false
 	}
 	if !p.untagged(n) || !p.spend(n) {
@@ -136,7 +136,7 @@ func (p *parser) items(f field, what string) ([]field, bool) {
 	}
 	all := make([]field, len(n.Content))
 	for i, c := range n.Content {
-		all[i] = field{name: f.name, pos: p.at(c), value: resolve(c)}
+		all[i] = field{name: one, pos: p.at(c), value: resolve(c)}
 	}
 	return all, true
 }

@@ -110,7 +110,11 @@ func cleanPath(s string) error {
 
 // patterns reads a list of paths. outputs tells what they are for.
 func (p *parser) patterns(f field, outputs bool) []Pattern {
-	items, ok := p.items(f, f.name)
+	one := "input"
+	if outputs {
+		one = "output"
+	}
+	items, ok := p.items(f, one)
 	if !ok {
 		return nil
 	}
@@ -122,7 +126,7 @@ func (p *parser) patterns(f field, outputs bool) []Pattern {
 		}
 		pat, err := parsePattern(text, outputs)
 		if err != nil {
-			p.reportPath(item, err)
+			p.reportPath(item, text, err)
 			continue
 		}
 		pat.Pos = item.pos
@@ -131,13 +135,12 @@ func (p *parser) patterns(f field, outputs bool) []Pattern {
 	return all
 }
 
-func (p *parser) reportPath(f field, err error) {
+func (p *parser) reportPath(f field, text string, err error) {
 	var hints []string
-	msg := err.Error()
 	if wrong, ok := err.(*pathError); ok { //nolint:errorlint // made here, never wrapped
 		hints = wrong.hints
 	}
-	p.report(p.at(f.value), f.name+": "+msg, hints...)
+	p.report(p.at(f.value), f.name+" "+show(text)+": "+err.Error(), hints...)
 }
 
 func parsePattern(text string, outputs bool) (Pattern, error) {

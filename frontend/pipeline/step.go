@@ -3,7 +3,6 @@
 package pipeline
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -67,11 +66,11 @@ func (p *parser) steps(f field) []draft {
 		for _, f := range p.fields(f, "steps") {
 			d := p.step(f, "")
 			d.at = field{name: f.name, pos: f.pos}
-			p.checkName(d.at, f.name, "a step's name")
+			p.checkName(d.at, f.name, "step name")
 			all = append(all, d)
 		}
 	case yaml.SequenceNode:
-		items, _ := p.items(f, "steps")
+		items, _ := p.items(f, "step")
 		for _, item := range items {
 			all = append(all, p.step(item, "name"))
 		}
@@ -97,7 +96,7 @@ func (p *parser) step(f field, nameKey string) draft {
 	for _, k := range p.fields(f, what) {
 		switch read, known := find(stepKeys, k.name); {
 		case k.name == nameKey && nameKey != "":
-			if name, ok := p.name(k, "a step's name"); ok {
+			if name, ok := p.name(k, "step name"); ok {
 				d.Name = name
 			}
 			d.at = field{name: d.Name, pos: p.at(k.value)}
@@ -134,7 +133,6 @@ func (p *parser) unknownStepKey(k field, what, nameKey string) {
 	}
 }
 
-// maxScript is what fits in one argument of a command.
 const scriptHint = "begin it with #!/bin/sh, so that it is run as a file, or put it in a file of the project"
 
 func readRun(p *parser, f field, d *draft) {
@@ -161,7 +159,7 @@ func readRun(p *parser, f field, d *draft) {
 }
 
 func (p *parser) argv(f field) []string {
-	items, _ := p.items(f, "run")
+	items, _ := p.items(f, "word of run")
 	if len(items) == 0 {
 		p.report(p.at(f.value), "run is empty", "say what the step runs")
 	}
@@ -188,7 +186,7 @@ func readInputs(p *parser, f field, d *draft) {
 }
 
 func readNeeds(p *parser, f field, d *draft) {
-	items, _ := p.items(f, "needs")
+	items, _ := p.items(f, "name in needs")
 	seen := make(map[string]bool, len(items))
 	for _, item := range items {
 		name, ok := p.text(item)
@@ -205,7 +203,7 @@ func readNeeds(p *parser, f field, d *draft) {
 }
 
 func readPassEnv(p *parser, f field, d *draft) {
-	items, _ := p.items(f, "pass_env")
+	items, _ := p.items(f, "name in pass_env")
 	seen := make(map[string]bool, len(items))
 	for _, item := range items {
 		name, ok := p.text(item)
@@ -229,11 +227,8 @@ func readWorkingDir(p *parser, f field, d *draft) {
 	}
 	clean, err := checkPath(s)
 	if err != nil {
-		p.reportPath(f, err)
+		p.reportPath(f, s, err)
 		return
 	}
 	d.WorkingDir = clean
 }
-
-// show1 names a step in a complaint.
-func (d *draft) title() string { return fmt.Sprintf("step %s", show(d.Name)) }

@@ -35,13 +35,13 @@ func (p *parser) document() *yaml.Node {
 	loader, err := yaml.NewLoader(bytes.NewReader(p.file.Data), yaml.WithV4Defaults(), yaml.WithUniqueKeys(false),
 		yaml.WithPlugin(loaderlimits.New(loaderlimits.DepthValue(maxDepth), loaderlimits.AliasNone())))
 	if err != nil {
-		p.whole("cannot be parsed: " + err.Error())
+		p.whole("the file cannot be parsed: " + err.Error())
 		return nil
 	}
 	var doc, second yaml.Node
 	switch err := loader.Load(&doc); {
 	case errors.Is(err, io.EOF):
-		p.whole("is empty", `write at least version: "0.1", a name and steps`)
+		p.whole("the file is empty", `write at least version: "0.1", a name and steps`)
 		return nil
 	case err != nil:
 		p.syntax(err)
@@ -57,7 +57,7 @@ func (p *parser) document() *yaml.Node {
 		return nil
 	}
 	if doc.Kind != yaml.DocumentNode || len(doc.Content) != 1 {
-		p.whole("is empty")
+		p.whole("the file is empty")
 		return nil
 	}
 	return doc.Content[0]
@@ -69,7 +69,7 @@ func (p *parser) document() *yaml.Node {
 func (p *parser) plainText() bool {
 	data := p.file.Data
 	if len(data) > MaxSize {
-		p.whole(fmt.Sprintf("is larger than %d MiB", MaxSize>>20))
+		p.whole(fmt.Sprintf("the file is larger than %d MiB", MaxSize>>20))
 		return false
 	}
 	marks, line, start := 0, 1, 0
@@ -96,7 +96,7 @@ func (p *parser) plainText() bool {
 		i += size
 	}
 	if marks > maxValues {
-		p.whole(fmt.Sprintf("holds more than %d values", maxValues))
+		p.whole(fmt.Sprintf("the file holds more than %d values", maxValues))
 		return false
 	}
 	return true
@@ -120,7 +120,7 @@ func foreign(r rune, size int, rest []byte) string {
 func (p *parser) syntax(err error) {
 	var load *yaml.LoadError
 	if !errors.As(err, &load) {
-		p.whole("is not YAML: " + oneLine(err.Error()))
+		p.whole("the file is not YAML: " + oneLine(err.Error()))
 		return
 	}
 	place := source.Pos{File: p.file.Name, Line: load.Mark.Line, Column: load.Mark.Column}
