@@ -161,7 +161,7 @@ func (h Hasher) Sum(ctx context.Context, root *os.Root, dir string, entries []En
 				if err := context.Cause(ctx); err != nil {
 					return err
 				}
-				if err := one.sum(root, dir, &entries[i]); err != nil {
+				if err := one.sum(ctx, root, dir, &entries[i]); err != nil {
 					return err
 				}
 			}
@@ -185,7 +185,7 @@ func newOne(both bool) *one {
 	return o
 }
 
-func (o *one) sum(root *os.Root, dir string, e *Entry) error {
+func (o *one) sum(ctx context.Context, root *os.Root, dir string, e *Entry) error {
 	name := filepath.FromSlash(path.Join(dir, e.Path))
 	switch e.Kind {
 	case Dir:
@@ -207,30 +207,33 @@ func (o *one) sum(root *os.Root, dir string, e *Entry) error {
 	}
 	defer f.Close()
 	o.blake.Reset()
-	if o.sha == nil {
-		e.Size, err = o.blake.ReadFrom(f)
-	} else {
+	if o.sha != nil {
 		o.sha.Reset()
-		e.Size, err = o.blake.ReadFrom(readTee{f, o.sha})
-		e.SHA256 = o.sha.Digest()
 	}
+	e.Size, err = o.blake.ReadFrom(readFunc(func(p []byte) (int, error) {
+		if err := context.Cause(ctx); err != nil {
+			return 0, err // a file can be as large as a disk
+		}
+		n, err := f.Read(p)
+		if o.sha != nil {
+			_, _ = o.sha.Write(p[:n])
+		}
+		return n, err
+	}))
 	if err != nil {
 		return err
 	}
 	e.Digest = o.blake.Digest()
+	if o.sha != nil {
+		e.SHA256 = o.sha.Digest()
+	}
 	return nil
 }
 
-type readTee struct {
-	f   *os.File
-	sha *digest.Hash
-}
+type readFunc func([]byte) (int, error)
 
-func (t readTee) Read(p []byte) (int, error) {
-	n, err := t.f.Read(p)
-	_, _ = t.sha.Write(p[:n])
-	return n, err
-}
+// Read calls f.
+func (f readFunc) Read(p []byte) (int, error) { return f(p) }
 
 // Scan walks and hashes the folder dir of root: all that is below it, as a
 // Tree. See [Walk] for skip.
