@@ -5,6 +5,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/attest-pipeline/attest/frontend/graph"
 	"github.com/attest-pipeline/attest/frontend/pipeline"
@@ -99,7 +100,7 @@ func (c *pipelineShowCmd) Run(ctx context.Context, env *Env) error {
 		return err
 	}
 	if c.LLB {
-		return showLLB(ctx, env, planned)
+		return showLLB(ctx, env, c.root(env), planned)
 	}
 	draw := map[string]func(*plan.Plan, plan.Analysis) []byte{
 		"text": graph.Text, "dot": graph.DOT, "mermaid": graph.Mermaid, "svg": graph.SVG, "json": graph.JSON,
@@ -113,33 +114,39 @@ func (c *pipelineShowCmd) Run(ctx context.Context, env *Env) error {
 }
 
 // showLLB prints the definition of every container step.
-func showLLB(ctx context.Context, env *Env, planned *plan.Plan) error {
-	for i, s := range planned.Steps {
-		if i > 0 {
-			if err := env.print(""); err != nil {
+func showLLB(ctx context.Context, env *Env, root string, planned *plan.Plan) error {
+	for _, s := range planned.Steps {
+		text := fmt.Sprintf("# %s: a %s step, which needs no BuildKit\n", s.Name, s.Isolation)
+		if s.Isolation == pipeline.Container {
+			definition, err := define(ctx, root, planned, s)
+			if err != nil {
 				return err
 			}
+			text = fmt.Sprintf("# %s\n%s", s.Name, definition)
 		}
-		if s.Isolation != pipeline.Container {
-			if err := env.print("# %s: a %s step, which needs no BuildKit", s.Name, s.Isolation); err != nil {
-				return err
-			}
-			continue
-		}
-		step := compile.New(planned, s, compile.Image{Ref: s.Image})
-		def, err := step.Definition(ctx, compile.InputsName, image.Local())
-		if err != nil {
-			return err
-		}
-		text, err := dump.Text(def)
-		if err != nil {
-			return err
-		}
-		if err := env.print("# %s\n%s", s.Name, text); err != nil {
+		if err := env.print("%s", text); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// define compiles one step, as text. An image of a registry stays the name that it is,
+// since nothing is asked of anybody; one on disk is looked up.
+func define(ctx context.Context, root string, planned *plan.Plan, s plan.Step) (string, error) {
+	img := compile.Image{Ref: s.Image}
+	if strings.HasPrefix(s.Image, "oci-layout://") {
+		found, err := image.Resolve(ctx, s.Image, root, image.Local())
+		if err != nil {
+			return "", err
+		}
+		img = compile.Image{Ref: "attest/layout@" + found.Manifest.String(), Store: "layout", Env: found.Env}
+	}
+	definition, err := compile.New(planned, s, img).Definition(ctx, compile.InputsName, image.Local())
+	if err != nil {
+		return "", err
+	}
+	return dump.Text(definition)
 }
 
 // count writes a number of things.
