@@ -21,8 +21,8 @@ setup: ## Install by apt what is missing: runc and the like
 	@bash hack/setup.sh
 
 .PHONY: build
-build: ## Build bin/attest and bin/attest-buildkitd
-	$(BUILD) -o bin/ ./cmd/attest ./cmd/attest-buildkitd
+build: ## Build the programs into bin/
+	$(BUILD) -o bin/ ./cmd/...
 
 .PHONY: images
 images: ## Make the images of examples and tests below build/images, without a registry

@@ -31,7 +31,7 @@ import (
 type world struct {
 	repo     string // the project's own folder
 	dir      string // removed at the end
-	bin      string // attest and attest-buildkitd
+	bin      string // the programs
 	registry string // host:port; holds library/busybox:1 (and by digest)
 	digest   v1.Hash
 	server   string // URL of a server that answers every request with "reached"
@@ -83,7 +83,7 @@ func (w *world) make() error {
 		return fmt.Errorf("finding the project: %w", err)
 	}
 	repo := strings.TrimSpace(string(out))
-	build := exec.Command("go", "build", "-trimpath", "-o", w.bin+"/", "./cmd/attest", "./cmd/attest-buildkitd")
+	build := exec.Command("go", "build", "-trimpath", "-o", w.bin+"/", "./cmd/...")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	images := exec.Command("go", "run", "./hack/mkimage", "-o", "build/images", "busybox", "go", "debian")
 	for _, cmd := range []*exec.Cmd{build, images} {
