@@ -17,8 +17,8 @@ const cgroupMount = "/sys/fs/cgroup"
 // so that those of a killed engine can be told from other programs'.
 func cgroupParent(files launch.Files) string { return "attest-" + files.Name() }
 
-// removeCgroups removes the cgroups that a killed engine left. They are empty:
-// its processes died with it.
+// removeCgroups removes the cgroups of an engine that runs nothing, or that
+// was killed, when its processes died with it.
 func removeCgroups(files launch.Files) {
 	roots := []string{filepath.Join(cgroupMount, cgroupParent(files))} // version 2
 	v1, _ := filepath.Glob(filepath.Join(cgroupMount, "*", cgroupParent(files)))

@@ -15,8 +15,6 @@ import (
 
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/client/llb"
-
-	"github.com/attest-pipeline/attest/isolation/buildkitd/buildkitdtest"
 )
 
 // stepProgram builds the program that steps run, without libraries.
@@ -35,18 +33,26 @@ var stepProgram = sync.OnceValues(func() ([]byte, error) {
 	return os.ReadFile(path)
 })
 
-// step is the LLB of a step that runs the program with these arguments.
-func step(t testing.TB, opts []llb.RunOption, args ...string) *llb.Definition {
+// rootfs is a root file system with /bin/step and nothing else.
+func rootfs(t testing.TB) llb.State {
 	t.Helper()
 	program, err := stepProgram()
 	if err != nil {
 		t.Fatal(err)
 	}
-	opts = append([]llb.RunOption{
-		llb.Args(append([]string{"/bin/step"}, args...)), llb.IgnoreCache, llb.Network(llb.NetModeNone),
-	}, opts...)
-	root := llb.Scratch().File(llb.Mkdir("/bin", 0o755)).File(llb.Mkfile("/bin/step", 0o755, program))
-	def, err := root.Run(opts...).Root().Marshal(t.Context())
+	return llb.Scratch().File(llb.Mkdir("/bin", 0o755).Mkfile("/bin/step", 0o755, program))
+}
+
+// step is the LLB of a step without network that runs the program.
+func step(t testing.TB, args ...string) *llb.Definition {
+	t.Helper()
+	return stepWith(t, nil, append([]string{"/bin/step"}, args...)...)
+}
+
+func stepWith(t testing.TB, opts []llb.RunOption, args ...string) *llb.Definition {
+	t.Helper()
+	opts = append([]llb.RunOption{llb.Args(args), llb.IgnoreCache, llb.Network(llb.NetModeNone)}, opts...)
+	def, err := rootfs(t).Run(opts...).Root().Marshal(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +79,7 @@ func solve(ctx context.Context, c *client.Client, def *llb.Definition) (string, 
 
 func dial(t testing.TB, address string) *client.Client {
 	t.Helper()
-	c, err := client.New(t.Context(), address)
+	c, err := client.New(context.Background(), address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,22 +87,25 @@ func dial(t testing.TB, address string) *client.Client {
 	return c
 }
 
-func BenchmarkStep(b *testing.B) {
-	c := dial(b, buildkitdtest.Start(b))
-	def := step(b, nil)
-	if _, err := solve(b.Context(), c, def); err != nil {
-		b.Fatal(err)
-	}
-	for b.Loop() {
-		if _, err := solve(b.Context(), c, def); err != nil {
-			b.Fatal(err)
+// eventually waits for a condition, and says for what if it does not come.
+func eventually(t testing.TB, limit time.Duration, what string, cond func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(limit); !cond(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %s: %s", limit, what)
 		}
 	}
-	_ = time.Now
 }
 
-func TestLook(t *testing.T) {
-	c := dial(t, buildkitdtest.Start(t))
-	out, err := solve(t.Context(), c, step(t, nil, "look"))
-	t.Log(out, err)
+// processes counts processes of this host, containers included, that have mark
+// among their arguments.
+func processes(mark string) int {
+	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	n := 0
+	for _, path := range lines {
+		if text, err := os.ReadFile(path); err == nil && strings.Contains(string(text), "\x00"+mark+"\x00") {
+			n++
+		}
+	}
+	return n
 }

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/containerd/containerd/v2/defaults"
@@ -69,8 +70,11 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	defer lock.Close()
-	removeCgroups(files)
+	// Given up by the end of the process alone: whoever finds it free may rely
+	// on nothing of this engine being there any more.
+	defer runtime.KeepAlive(lock)
+	removeCgroups(files) // those of a killed engine
+	defer removeCgroups(files)
 	discarded, err := markRunning(files)
 	if err != nil {
 		return err

@@ -130,8 +130,9 @@ var shared = sync.OnceValues(func() (launch.Daemon, error) {
 // function of package testing runs that late.
 func removeAfter(dir string) error {
 	const script = `cat >/dev/null
-read -r pid rest <"$1/engine.lock" && kill -9 "$pid"
-for i in 1 2 3 4 5 6 7 8 9 10; do flock -n "$1/engine.lock" true && break; sleep 0.1; done
+read -r pid rest <"$1/engine.lock" || exit
+kill "$pid"
+flock -w 5 "$1/engine.lock" true || kill -9 "$pid"
 rm -rf "$1"`
 	// A plain descriptor for our end: a file would be closed when collected.
 	var pipe [2]int

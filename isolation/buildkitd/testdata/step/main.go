@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -36,9 +37,16 @@ func main() {
 		for range n {
 			os.Stdout.WriteString(line)
 		}
-	case "exit":
+	case "exit": // CODE
 		n, _ := strconv.Atoi(args[0])
 		os.Exit(n)
+	case "dial": // ADDRESS
+		conn, err := net.DialTimeout("tcp", args[0], 5*time.Second)
+		if err != nil {
+			fail(err)
+		}
+		conn.Close()
+		fmt.Println("connected")
 	}
 }
 
@@ -51,6 +59,16 @@ func look() {
 	for _, path := range []string{"/etc/resolv.conf", "/etc/hosts", "/proc/self/cgroup"} {
 		text, err := os.ReadFile(path)
 		fmt.Printf("file: %s %q %v\n", path, text, err)
+	}
+	fmt.Printf("umask: %o\n", syscall.Umask(0o022))
+	for kind, name := range []string{syscall.RLIMIT_CORE: "core", syscall.RLIMIT_NOFILE: "nofile"} {
+		if name == "" {
+			continue
+		}
+		// Go raises its own soft limit; the hard one is as it was given.
+		var l syscall.Rlimit
+		_ = syscall.Getrlimit(kind, &l)
+		fmt.Printf("limit: %s %d\n", name, l.Max)
 	}
 	interfaces, _ := net.Interfaces()
 	for _, i := range interfaces {

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package buildkitd_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/moby/buildkit/client/llb"
+	gatewayapi "github.com/moby/buildkit/frontend/gateway/pb"
+	"golang.org/x/sys/unix"
+
+	"github.com/attest-pipeline/attest/isolation/buildkitd/buildkitdtest"
+)
+
+// What a step sees without having been given it must be the same on every
+// host, in every run.
+func TestStepSeesNothingOfTheHost(t *testing.T) {
+	t.Setenv("HTTP_PROXY", "http://leak.invalid:1") // the engine's, never a step's
+	t.Setenv("TRACEPARENT", "00-leak")
+	c := dial(t, buildkitdtest.Start(t))
+	out, err := solve(t.Context(), c, step(t, "look"))
+	if err != nil {
+		t.Fatal(err, out)
+	}
+	nofile := uint64(1 << 19)
+	var own unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &own); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: own.Cur, Max: max(own.Max, nofile)}); err != nil {
+		nofile = own.Max // without CAP_SYS_RESOURCE nobody gets more
+	}
+	for _, want := range []string{
+		"hostname: attest\n",
+		`file: /etc/resolv.conf "" <nil>`,
+		`file: /etc/hosts "127.0.0.1\tlocalhost attest\n::1\tlocalhost ip6-localhost ip6-loopback\n" <nil>`,
+		"limit: nofile " + strconv.FormatUint(nofile, 10) + "\n",
+		"limit: core 0\n",
+		"umask: 22\n",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("missing %q in:\n%s", want, out)
+		}
+	}
+	for line := range strings.Lines(out) {
+		line = strings.TrimSuffix(line, "\n")
+		kind, value, _ := strings.Cut(line, ": ")
+		name, _, _ := strings.Cut(value, "=")
+		switch {
+		case kind == "env" && !slices.Contains([]string{"PATH", "HOME"}, name),
+			kind == "interface" && value != "lo",
+			kind == "dev" && strings.Contains(value, "sock"),
+			kind == "file" && strings.Contains(value, "buildkit"):
+			t.Errorf("a step sees %q", line)
+		}
+	}
+	again, err := solve(t.Context(), c, step(t, "look"))
+	if err != nil || again != out {
+		t.Errorf("a second run sees something else (%v):\n%s\nbefore:\n%s", err, again, out)
+	}
+}
+
+func TestExitCodes(t *testing.T) {
+	c := dial(t, buildkitdtest.Start(t))
+	for _, test := range []struct {
+		name string
+		args []string
+		want uint32
+	}{
+		{"its own", []string{"/bin/step", "exit", "3"}, 3},
+		{"no such program", []string{"/bin/nowhere"}, 127},
+		{"no such program on PATH", []string{"nowhere"}, 127},
+		{"not a program", []string{"/bin"}, 126},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			out, err := solve(t.Context(), c, stepWith(t, nil, test.args...))
+			var exit *gatewayapi.ExitError
+			if !errors.As(err, &exit) || exit.ExitCode != test.want {
+				t.Errorf("got %v, want exit code %d\n%s", err, test.want, out)
+			}
+		})
+	}
+}
+
+func TestLogIsWhole(t *testing.T) {
+	c := dial(t, buildkitdtest.Start(t))
+	const lines = 80_000 // 8 MB at once: beyond what BuildKit keeps by default
+	out, err := solve(t.Context(), c, step(t, "lines", "80000"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(out) != lines*100 {
+		t.Errorf("got %d bytes of log, want %d", len(out), lines*100)
+	}
+}
+
+func TestOpenNetwork(t *testing.T) {
+	c := dial(t, buildkitdtest.Start(t))
+	out, err := solve(t.Context(), c, stepWith(t, []llb.RunOption{llb.Network(llb.NetModeSandbox)}, "/bin/step", "dial", listenLocally(t)))
+	if err != nil || !strings.Contains(out, "connected") {
+		t.Errorf("an open network does not reach this host: %v\n%s", err, out)
+	}
+	out, err = solve(t.Context(), c, step(t, "dial", listenLocally(t)))
+	if err == nil {
+		t.Errorf("without a network a step reaches this host:\n%s", out)
+	}
+}
+
+// A step that is stopped takes everything with it that it started.
+func TestCancelKillsAll(t *testing.T) {
+	c := dial(t, buildkitdtest.Start(t))
+	mark := "mark-" + t.Name()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		_, err := solve(ctx, c, step(t, "fork", "1000", mark))
+		done <- err
+	}()
+	eventually(t, 20*time.Second, "the step runs, and its child", func() bool { return processes(mark) == 2 })
+	cancel()
+	start := time.Now()
+	if err := <-done; err == nil {
+		t.Error("a cancelled solve succeeded")
+	}
+	eventually(t, 2*time.Second-time.Since(start), "every process is gone", func() bool { return processes(mark) == 0 })
+}
+
+// listenLocally is a service of this host, on loopback.
+func listenLocally(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l.Addr().String()
+}
