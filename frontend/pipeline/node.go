@@ -152,14 +152,20 @@ func resolve(n *yaml.Node) *yaml.Node {
 }
 
 // spend takes a collection from the budget, and reports once that it is gone.
-func (p *parser) spend(n *yaml.Node) bool { return p.spendN(len(n.Content)+1, p.at(n)) }
+func (p *parser) spend(n *yaml.Node) bool {
+	values := len(n.Content)
+	if n.Kind == yaml.MappingNode {
+		values /= 2
+	}
+	return p.spendN(values+1, p.at(n))
+}
 
 func (p *parser) spendN(n int, pos source.Pos) bool {
 	if p.budget < 0 {
 		return false
 	}
 	if p.budget -= n; p.budget < 0 {
-		p.report(pos, fmt.Sprintf("aliases and shared variables expand to more than %d values", 2*maxValues),
+		p.report(pos, fmt.Sprintf("the file, its aliases expanded, holds more than %d values", maxValues),
 			"write large shared values to a file and name it as an input")
 		return false
 	}

@@ -26,7 +26,7 @@ var ErrInvalid = errors.New("invalid pipeline")
 // 100 are returned, and one error without a place that says how many more
 // there are.
 func Parse(file *source.File) (*Pipeline, error) {
-	p := &parser{file: file, budget: 2 * maxValues}
+	p := &parser{file: file, budget: maxValues}
 	pipe := &Pipeline{
 		File:        file,
 		Digest:      digest.Of(file.Data),

@@ -60,7 +60,7 @@ var (
 // steps reads both forms: a mapping by name, and a list of mappings that hold
 // their names.
 func (p *parser) steps(f field) []draft {
-	var all []draft
+	all := make([]draft, 0, len(f.value.Content))
 	switch f.value.Kind {
 	case yaml.MappingNode:
 		for _, f := range p.fields(f, "steps") {

@@ -20,10 +20,12 @@ import (
 // one of 100,000 steps.
 const (
 	maxDepth = 50
-	// maxValues bounds keys and values. Before parsing it is held against the
-	// characters that can begin one, because a parsed value is a hundred times
-	// the size of its text; while reading it bounds what aliases expand to.
-	maxValues = 2_000_000
+	// maxMarks is held, before parsing, against the characters that can begin a
+	// value: a parsed value is a hundred times the size of its text.
+	maxMarks = 2_000_000
+	// maxValues bounds the values that are read, those behind aliases as often
+	// as they are referred to.
+	maxValues = 3_000_000
 )
 
 // document parses the file's text as one YAML document and returns its root,
@@ -95,8 +97,8 @@ func (p *parser) plainText() bool {
 		}
 		i += size
 	}
-	if marks > maxValues {
-		p.whole(fmt.Sprintf("the file holds more than %d values", maxValues))
+	if marks > maxMarks {
+		p.whole(fmt.Sprintf("the file holds more than %d values", maxMarks))
 		return false
 	}
 	return true

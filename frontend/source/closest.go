@@ -10,7 +10,7 @@ const maxKnown = 10_000
 
 // Closest returns the known word that a misspelt one was most likely meant to
 // be: the fewest letters added, dropped, changed or swapped, without regard to
-// case. It reports false where none is close, or there are more than 10,000.
+// case, or else one that begins with it. It reports false where none is close, or there are more than 10,000.
 func Closest(word string, known []string) (string, bool) {
 	most := 1 + min(len(word)/4, 2)
 	if len(known) > maxKnown || len(word) > 100 {
@@ -19,11 +19,18 @@ func Closest(word string, known []string) (string, bool) {
 	best, found := "", false
 	lower := strings.ToLower(word)
 	for _, k := range known {
-		if len(k) > len(word)+most || len(word) > len(k)+most {
+		if k == "" || len(k) > len(word)+most || len(word) > len(k)+most {
 			continue
 		}
 		if d := distance(lower, strings.ToLower(k)); d <= most {
 			best, found, most = k, true, d-1
+		}
+	}
+	if !found && len(word) > 2 {
+		for _, k := range known {
+			if strings.HasPrefix(strings.ToLower(k), lower) {
+				return k, true
+			}
 		}
 	}
 	return best, found
