@@ -8,15 +8,19 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/attest-pipeline/attest/attestation/keys"
 	"github.com/attest-pipeline/attest/attestation/receipt"
 	"github.com/attest-pipeline/attest/attestation/verify"
 	"github.com/attest-pipeline/attest/cmd/attest/internal/config"
 	"github.com/attest-pipeline/attest/cmd/attest/internal/display"
+	"github.com/attest-pipeline/attest/cmd/internal/version"
 	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/frontend/plan"
 	"github.com/attest-pipeline/attest/isolation/engine"
+	"github.com/attest-pipeline/attest/isolation/process"
 	"github.com/attest-pipeline/attest/isolation/record"
 )
 
@@ -149,7 +153,7 @@ func (c *runCmd) execute(ctx context.Context, env *Env, settings *config.Set, ro
 	return engine.Run(ctx, engine.Options{
 		Plan: planned, Root: root, Executors: levels.executors(), Images: levels.pin,
 		Jobs: settings.Jobs(), KeepGoing: settings.Bool(config.KeepGoing),
-		Environ: env.Environ, Sink: screen, Now: env.Now, Version: Version,
+		Environ: env.Environ, Sink: screen, Now: env.Now, Version: version.Version,
 	})
 }
 
@@ -187,6 +191,9 @@ func (c *runCmd) finish(ctx context.Context, env *Env, settings *config.Set, roo
 		result.Statements = append(result.Statements, env.short(s))
 	}
 	env.result = result
+	if names := exposed(rec.Receipt); len(names) > 0 {
+		env.note("warning: this system could not keep %s/keys out of reach of %s", stateDir, strings.Join(names, ", "))
+	}
 
 	data, err := readFile(paths.Receipt)
 	if err != nil {
@@ -212,6 +219,18 @@ func (c *runCmd) finish(ctx context.Context, env *Env, settings *config.Set, roo
 		result.Verified.Receipt = result.Receipt
 	}
 	return err
+}
+
+// exposed returns the process steps that ran and could have read the keys.
+func exposed(r *receipt.Receipt) []string {
+	var names []string
+	for _, s := range r.Steps {
+		if s.Isolation == string(pipeline.Process) && s.Status == receipt.Succeeded &&
+			!slices.Contains(s.Controls, process.ControlKeysHidden) {
+			names = append(names, s.Name)
+		}
+	}
+	return names
 }
 
 func describeRun(r *receipt.Receipt) *runResult {

@@ -8,17 +8,16 @@ import (
 	"runtime/debug"
 
 	"github.com/alecthomas/kong"
-)
 
-// Version is attest's own: what receipts say.
-const Version = "0.1.0"
+	"github.com/attest-pipeline/attest/cmd/internal/version"
+)
 
 // versionFlag is --version.
 type versionFlag bool
 
 // BeforeReset prints the version before anything else is looked at.
 func (versionFlag) BeforeReset(app *kong.Kong) error {
-	_, err := fmt.Fprintln(app.Stdout, "attest", Version)
+	_, err := fmt.Fprintln(app.Stdout, "attest", version.Version)
 	app.Exit(exitDone)
 	return err
 }
@@ -35,7 +34,7 @@ type versionResult struct {
 
 // Run prints what the program was built from.
 func (versionCmd) Run(env *Env) error {
-	v := versionResult{Version: Version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	v := versionResult{Version: version.Version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
 			switch s.Key {
