@@ -294,3 +294,14 @@ func (r *recorder) check(t *testing.T, rec *engine.Record) {
 	}
 	r.all = nil
 }
+
+// onLog is a sink that calls do at the first thing that a step prints.
+func onLog(next event.Sink, do func()) event.Sink {
+	var once sync.Once
+	return event.SinkFunc(func(e event.Event) {
+		next.Emit(e)
+		if _, ok := e.Body.(event.StepLog); ok {
+			once.Do(do)
+		}
+	})
+}

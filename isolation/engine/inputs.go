@@ -33,7 +33,7 @@ func (w *walk) readInputs(ctx context.Context) error {
 	if err := w.run.nameable(inputs); err != nil {
 		return fmt.Errorf("inputs: %w", err)
 	}
-	w.result.Inputs = inputs
+	w.result.Inputs = w.run.memo.share(inputs)
 	if !w.run.Plan.Pipeline.Attestation.VerifyDependencies {
 		return nil
 	}

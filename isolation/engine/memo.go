@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,8 +22,14 @@ import (
 // that time lay well before the reading: a file that is written twice within
 // one tick of the file system's clock looks the same after both.
 type memo struct {
+	// reading is held while files are read. Reading keeps all processors busy
+	// by itself, and two steps that start together with the same inputs would
+	// each read them all.
+	reading sync.Mutex
+	known   map[string]remembered
+
 	mu    sync.Mutex
-	known map[string]remembered
+	trees map[int][]tree.Tree // by length
 }
 
 type remembered struct {
@@ -35,11 +42,15 @@ type remembered struct {
 // two (ext3, FAT).
 const settled = 3 * time.Second
 
-func newMemo() *memo { return &memo{known: map[string]remembered{}} }
+func newMemo() *memo {
+	return &memo{known: map[string]remembered{}, trees: map[int][]tree.Tree{}}
+}
 
 // sum fills in the digests of the entries. now is the file system's time, taken
 // before the call.
 func (m *memo) sum(ctx context.Context, root *os.Root, entries []tree.Entry, now time.Time) error {
+	m.reading.Lock()
+	defer m.reading.Unlock()
 	stamps := make([]stamp, len(entries))
 	var open []tree.Entry // those without a digest yet
 	var places []int
@@ -68,8 +79,6 @@ func (m *memo) sum(ctx context.Context, root *os.Root, entries []tree.Entry, now
 }
 
 func (m *memo) recall(e *tree.Entry, s stamp) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	old, ok := m.known[e.Path]
 	if !ok || s.isZero() || old.stamp != s {
 		return false
@@ -79,11 +88,23 @@ func (m *memo) recall(e *tree.Entry, s stamp) bool {
 }
 
 func (m *memo) remember(entries []tree.Entry, stamps []stamp, now time.Time) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	for i, e := range entries {
 		if s := stamps[i]; !s.isZero() && s.before(now.Add(-settled)) {
 			m.known[e.Path] = remembered{s, e}
 		}
 	}
+}
+
+// share returns t, or a tree with the same entries that another step has
+// already: the run holds all of them until its end.
+func (m *memo) share(t tree.Tree) tree.Tree {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, other := range m.trees[t.Len()] {
+		if slices.Equal(other.Entries(), t.Entries()) {
+			return other
+		}
+	}
+	m.trees[t.Len()] = append(m.trees[t.Len()], t)
+	return t
 }

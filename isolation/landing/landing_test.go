@@ -163,10 +163,6 @@ func TestLand(t *testing.T) {
 
 // TestRefusals has what must not be done; after each, nothing has changed.
 func TestRefusals(t *testing.T) {
-	outside := t.TempDir()
-	if err := os.WriteFile(filepath.Join(outside, "a"), []byte("theirs"), 0o644); err != nil {
-		t.Fatal(err)
-	}
 	type files = map[string]string
 	const s = staging + "/"
 	tests := []struct {
@@ -174,11 +170,11 @@ func TestRefusals(t *testing.T) {
 		files files
 		units []landing.Unit
 	}{
-		{"through a link that leaves the project", files{"d": "-> " + outside, s + "d/a": "evil"}, whole("d/a")},
-		{"through a link in the middle", files{"x/d": "-> " + outside, s + "x/d/a": "evil"}, matches("x/d/a")},
-		{"through a relative link out", files{"d": "-> ../../..", s + "d/a": "evil"}, whole("d/a")},
+		{"through a link that leaves the project", files{"d": "-> OUTSIDE", s + "d/a": "evil"}, whole("d/a")},
+		{"through a link in the middle", files{"x/d": "-> OUTSIDE", s + "x/d/a": "evil"}, matches("x/d/a")},
+		{"through a relative link out", files{"d": "-> ../001", s + "d/a": "evil"}, whole("d/a")},
 		{"through a link inside the project", files{"t/a": "keep", "d": "-> t", s + "d/a": "evil"}, whole("d/a")},
-		{"removing through a link", files{"d": "-> " + outside}, whole("d/a")},
+		{"removing through a link", files{"d": "-> OUTSIDE"}, whole("d/a")},
 		{"below a file", files{"d": "file", s + "d/a": "new"}, whole("d/a")},
 		{"into .attest", files{".attest/keys/k": "keep", s + ".attest/keys/k": "evil"}, matches(".attest/keys/k")},
 		{"all of .attest", files{s + ".attest/keys/k": "evil"}, whole(".attest")},
@@ -196,7 +192,17 @@ func TestRefusals(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			outside := t.TempDir() // ../001, seen from the project
+			if err := os.WriteFile(filepath.Join(outside, "a"), []byte("theirs"), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			for p, content := range tt.files {
+				tt.files[p] = strings.ReplaceAll(content, "OUTSIDE", outside)
+			}
 			root := project(t, tt.files)
+			if _, err := root.Stat("d"); tt.name == "through a relative link out" && !strings.Contains(err.Error(), "escapes") {
+				t.Fatal("the test's link does not lead out:", err)
+			}
 			before := content(t, root)
 			_, err := landing.Land(root, staging, tt.units, ".attest", ".git", "conf/attest.yaml")
 			if err == nil {
@@ -216,7 +222,7 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestRefusalSaysWhatAndWhy(t *testing.T) {
-	root := project(t, map[string]string{"d": "-> /", staging + "/d/a": "evil"})
+	root := project(t, map[string]string{"d": "-> " + t.TempDir(), staging + "/d/a": "evil"})
 	_, err := landing.Land(root, staging, whole("d/a"))
 	if !errors.Is(err, landing.ErrRefused) || !strings.Contains(err.Error(), `"d/a"`) || !strings.Contains(err.Error(), "symbolic link") {
 		t.Errorf("error is %v", err)
