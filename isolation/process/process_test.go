@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/isolation/executor"
@@ -146,6 +147,27 @@ func TestPutBack(t *testing.T) {
 	}
 	if err := process.PutBack(root, aside); err != nil {
 		t.Errorf("nothing to put back: %v", err)
+	}
+}
+
+// A step that fails leaves no outputs, not even new ones.
+func TestFailureLeavesNothing(t *testing.T) {
+	job := newJob(t, shell("mkdir out; echo x > out/file; exit 1"), "out/")
+	if _, outcome := printed(t, process.New(process.Options{}), job); outcome.ExitCode != 1 {
+		t.Fatalf("exit code %d", outcome.ExitCode)
+	}
+	if _, err := os.Lstat(filepath.Join(job.Root, "out")); err == nil {
+		t.Error("out/ is still there")
+	}
+}
+
+// A command that is stopped may tidy up, shortly.
+func TestTidiesUp(t *testing.T) {
+	job := newJob(t, shell("trap 'echo tidied; exit 0' TERM; sleep 100 & wait"))
+	job.Timeout = 500 * time.Millisecond
+	out, outcome := printed(t, process.New(process.Options{}), job)
+	if out != "tidied\n" || !outcome.TimedOut || outcome.ExitCode != executor.ExitTimeout {
+		t.Errorf("printed %q, exit code %d, TimedOut %t", out, outcome.ExitCode, outcome.TimedOut)
 	}
 }
 
