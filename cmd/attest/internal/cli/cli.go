@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,7 +24,6 @@ import (
 // grammar is everything that can be typed.
 type grammar struct {
 	Directory string      `short:"C" placeholder:"DIR" help:"Work as if started in DIR."`
-	Debug     bool        `help:"Write what the program does to stderr."`
 	Version   versionFlag `help:"Print the version and exit."`
 
 	Init     initCmd     `cmd:"" help:"Write an attest.yaml for the project that is here."`
@@ -50,7 +48,6 @@ type Env struct {
 	Dir     string
 	Environ []string // as os.Environ has it
 	Now     func() time.Time
-	Log     *slog.Logger
 
 	// moved is set when Dir is not where the program was started.
 	moved bool
@@ -94,7 +91,7 @@ func (e *Env) note(format string, args ...any) {
 func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	env := &Env{
 		Stdin: stdin, Stdout: stdout, Stderr: stderr, Environ: os.Environ(), Now: time.Now,
-		Log: slog.New(slog.DiscardHandler), json: wantsJSON(args),
+		json: wantsJSON(args),
 	}
 	err := run(ctx, env, args)
 	if done := (*doneError)(nil); errors.As(err, &done) {
@@ -125,9 +122,6 @@ func run(ctx context.Context, env *Env, args []string) error {
 		if info, err := os.Stat(env.Dir); err != nil || !info.IsDir() {
 			return &usageError{err: fmt.Errorf("-C %s: not a folder", g.Directory)}
 		}
-	}
-	if g.Debug {
-		env.Log = slog.New(slog.NewTextHandler(env.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 	parsed.BindTo(ctx, (*context.Context)(nil))
 	return parsed.Run(env)

@@ -16,7 +16,7 @@ import (
 )
 
 type initCmd struct {
-	Template string `placeholder:"NAME" help:"Write this template instead of what fits best; see below."`
+	Template string `placeholder:"NAME" help:"Write this template instead of what fits best."`
 	Force    bool   `help:"Overwrite the attest.yaml that is there."`
 	jsonFlag
 }

@@ -50,7 +50,7 @@ Examples:
     attest run
     attest run build test --keep-going
     attest run --sign --verify
-    receipt=$(attest run --progress quiet) && attest verify "$receipt" --no-signatures`
+    receipt=$(attest run --sign --progress quiet) && attest verify "$receipt"`
 }
 
 // Run runs the pipeline and records what happened.
@@ -141,11 +141,7 @@ func (c *runCmd) execute(ctx context.Context, env *Env, settings *config.Set, ro
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err := levels.close(); err != nil {
-			env.Log.WarnContext(ctx, "closing the connection to the engine", "err", err)
-		}
-	}()
+	defer func() { _ = levels.close() }() // the run is over, whatever a connection has to say
 	screen := display.New(ctx, display.Options{
 		Mode: display.Mode(settings.Get(config.Progress).Value), Out: env.Stderr, Getenv: env.Getenv, Environ: env.Environ, Now: env.Now,
 	})
