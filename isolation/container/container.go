@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"github.com/moby/buildkit/identity"
+	// BuildKit's own codec: it carries file names of any bytes, and is faster.
+	_ "github.com/moby/buildkit/util/grpcutil/encoding/proto"
 
 	"github.com/attest-pipeline/attest/attestation/digest"
 	"github.com/attest-pipeline/attest/isolation/container/connect"

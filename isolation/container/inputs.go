@@ -3,9 +3,11 @@
 package container
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	gofs "io/fs"
 	"os"
@@ -90,9 +92,27 @@ func (in *inputs) Walk(ctx context.Context, _ string, fn gofs.WalkDirFunc) error
 		if e.Kind == tree.Dir {
 			last = e.Path
 		}
+		if err := in.check(e); err != nil {
+			return err
+		}
 		if err := call(fn, in.stat(e)); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// check looks at what is not looked at when it is opened.
+func (in *inputs) check(e tree.Entry) error {
+	if e.Kind != tree.Symlink {
+		return nil
+	}
+	target, err := in.root.Readlink(filepath.FromSlash(e.Path))
+	if err == nil && target != e.Target {
+		err = fmt.Errorf("the link led to %q and leads to %q", e.Target, target)
+	}
+	if err != nil {
+		return in.change(e.Path, err)
 	}
 	return nil
 }
@@ -149,6 +169,10 @@ func (in *inputs) Open(p string) (io.ReadCloser, error) {
 	if err != nil {
 		return io.NopCloser(failing{in.change(p, err)}), nil
 	}
+	if info, err := f.Stat(); err != nil || (tree.Entry{Kind: tree.File, Perm: uint32(info.Mode().Perm())}).Mode() != e.Mode() {
+		_ = f.Close()
+		return io.NopCloser(failing{in.change(p, cmp.Or(err, errMode))}), nil
+	}
 	// One byte more than planned is enough to see that a file grew.
 	checked := digest.NewReader(io.LimitReader(f, e.Size+1), e.Digest)
 	return &input{f: f, checked: checked, path: p, in: in}, nil
@@ -160,6 +184,8 @@ func (in *inputs) change(p string, err error) error {
 	in.fail(changed)
 	return changed
 }
+
+var errMode = errors.New("whether it may be executed is not as it was")
 
 type input struct {
 	f       *os.File

@@ -172,6 +172,19 @@ func (o *outputs) finish() error {
 	return nil
 }
 
+// clear removes all that came: only a run that succeeded leaves something.
+func (o *outputs) clear() {
+	_ = gofs.WalkDir(o.staging.FS(), ".", func(p string, d gofs.DirEntry, err error) error {
+		if err != nil || p == "." {
+			return err
+		}
+		if err := o.staging.RemoveAll(p); err != nil || d.IsDir() {
+			return errors.Join(err, gofs.SkipDir)
+		}
+		return nil
+	})
+}
+
 // prune removes what came back and matches no pattern: patterns with wildcards
 // let through more than they match on their way, see package compile.
 func (o *outputs) prune(ctx context.Context) error {

@@ -90,8 +90,12 @@ func (s *solve) outcome(ctx context.Context, cause, err error) (executor.Outcome
 		Controls: controls(s.conn, s.job.Network),
 	}
 	if err == nil {
-		return o, s.outputs.prune(ctx)
+		err = s.outputs.prune(ctx)
 	}
+	if err == nil {
+		return o, nil
+	}
+	s.outputs.clear()
 	var exit *gateway.ExitError
 	switch {
 	case s.inputs.err() != nil:
@@ -105,6 +109,9 @@ func (s *solve) outcome(ctx context.Context, cause, err error) (executor.Outcome
 		return executor.Outcome{}, s.outputs.err()
 	case errors.As(err, &exit) && exit.ExitCode != 0:
 		o.ExitCode = int(exit.ExitCode)
+		if code := s.watch.notStarted(); o.ExitCode == 1 && code != 0 {
+			o.ExitCode = code
+		}
 		return o, nil
 	}
 	return executor.Outcome{}, s.explain(err)

@@ -3,6 +3,7 @@
 package container
 
 import (
+	"bytes"
 	"io"
 	"strings"
 	"sync"
@@ -35,7 +36,9 @@ type watch struct {
 
 	parts  map[digest.Digest]int
 	layers map[string]*client.VertexStatus
-	failed int // the part that failed first
+	failed int    // the part that failed first
+	said   []byte // the beginning of what the command printed on stderr
+	spoke  bool   // it printed something on stdout
 
 	mu         sync.Mutex
 	begin, end *time.Time
@@ -124,12 +127,44 @@ func (w *watch) log(l *client.VertexLog) {
 	if w.parts[l.Vertex] != runPart {
 		return
 	}
-	to := w.stdout
 	if l.Stream == stderrStream {
-		to = w.stderr
+		w.said = append(w.said, l.Data[:min(len(l.Data), maxSaid-len(w.said))]...)
+		_, _ = w.stderr.Write(l.Data)
+		return
 	}
-	_, _ = to.Write(l.Data)
+	w.spoke = true
+	_, _ = w.stdout.Write(l.Data)
 }
+
+// maxSaid is more than an OCI runtime's complaint is long.
+const maxSaid = 4096
+
+// notStarted returns the exit code that a shell would give where an OCI runtime
+// could not start the command, 0 where it did start. Runtimes exit with 1 then,
+// as commands do, and only what they print tells: one line, their own. A
+// command that prints this line and exits with 1 failed in any case.
+func (w *watch) notStarted() int {
+	line, rest, _ := bytes.Cut(w.said, []byte("\n"))
+	runtime := false
+	for _, start := range []string{"runc run failed: ", "crun: ", "exec "} {
+		runtime = runtime || bytes.HasPrefix(line, []byte(start))
+	}
+	switch text := bytes.ToLower(line); {
+	case !runtime || w.spoke || len(rest) > 0:
+		return 0
+	case bytes.Contains(text, []byte("not found")), bytes.Contains(text, []byte("no such file")):
+		return exitNotFound
+	default:
+		return exitNotExecutable
+	}
+}
+
+// Exit codes of a command that was not started (POSIX, Shell Command Language,
+// 2.8.2).
+const (
+	exitNotExecutable = 126
+	exitNotFound      = 127
+)
 
 // duration returns how long the command ran, until now where it did not end.
 func (w *watch) duration() time.Duration {

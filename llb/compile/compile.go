@@ -117,6 +117,10 @@ func (s Step) Exec(workspace llb.State) (llb.State, error) {
 	if err != nil {
 		return llb.State{}, fmt.Errorf("step %q: %w", s.Name, err)
 	}
+	env := Env(s.Image.Env, s.Env)
+	if err := checkText(args, env); err != nil {
+		return llb.State{}, fmt.Errorf("step %q: %w", s.Name, err)
+	}
 	root, err := s.rootFS()
 	if err != nil {
 		return llb.State{}, fmt.Errorf("step %q: %w", s.Name, err)
@@ -130,7 +134,7 @@ func (s Step) Exec(workspace llb.State) (llb.State, error) {
 		llb.Dir(path.Join(Workspace, s.WorkingDir)),
 		llb.Network(network),
 	}
-	for _, v := range Env(s.Image.Env, s.Env) {
+	for _, v := range env {
 		run = append(run, llb.AddEnv(v.Name, v.Value))
 	}
 	run = append(run, mounts...)

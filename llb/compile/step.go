@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/distribution/reference"
 	"github.com/moby/buildkit/client/llb"
@@ -77,6 +78,23 @@ func (s Step) command() ([]string, []llb.RunOption, error) {
 	default:
 		return nil, nil, errors.New("no command")
 	}
+}
+
+// checkText refuses what a container cannot be given: LLB and the OCI runtime's
+// configuration hold text, and would change other bytes.
+func checkText(args []string, env []pipeline.Var) error {
+	for _, arg := range args {
+		if !utf8.ValidString(arg) {
+			return fmt.Errorf("the word %q of the command is not UTF-8, which a container needs", arg)
+		}
+	}
+	for _, v := range env {
+		if !utf8.ValidString(v.Name) || !utf8.ValidString(v.Value) {
+			// The value may be a secret.
+			return fmt.Errorf("the environment variable %q is not UTF-8, which a container needs", v.Name)
+		}
+	}
+	return nil
 }
 
 // Env returns the environment of a container step ordered by name: what the
