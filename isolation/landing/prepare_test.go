@@ -73,23 +73,23 @@ func TestPrepareUntiesHardLinks(t *testing.T) {
 
 func TestPrepareDropsSpecialBits(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "f"), nil, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Mkdir(filepath.Join(dir, "d"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range []string{"f", "d"} {
-		if err := os.Chmod(filepath.Join(dir, p), 0o751|os.ModeSetuid|os.ModeSetgid|os.ModeSticky); err != nil {
+	bits := map[string]os.FileMode{"uid": os.ModeSetuid, "gid": os.ModeSetgid, "sticky": os.ModeSticky}
+	for name, bit := range bits {
+		if err := errors.Join(
+			os.WriteFile(filepath.Join(dir, name), nil, 0o755), os.Chmod(filepath.Join(dir, name), 0o751|bit),
+			os.Mkdir(filepath.Join(dir, name+".d"), 0o755), os.Chmod(filepath.Join(dir, name+".d"), 0o751|bit),
+		); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if _, err := landing.Prepare(context.Background(), open(t, dir)); err != nil {
 		t.Fatal(err)
 	}
-	for p, want := range map[string]os.FileMode{"f": 0o751, "d": 0o751 | os.ModeDir} {
-		if info, err := os.Stat(filepath.Join(dir, p)); err != nil || info.Mode() != want {
-			t.Errorf("%s has mode %v, %v; want %v", p, info.Mode(), err, want)
+	for name := range bits {
+		for p, want := range map[string]os.FileMode{name: 0o751, name + ".d": 0o751 | os.ModeDir} {
+			if info, err := os.Stat(filepath.Join(dir, p)); err != nil || info.Mode() != want {
+				t.Errorf("%s has mode %v, %v; want %v", p, info.Mode(), err, want)
+			}
 		}
 	}
 }
