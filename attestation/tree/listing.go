@@ -22,17 +22,26 @@ const listingHeader = "attest.listing/v1\n"
 // kind is f, l or d; mode is four octal digits as [Entry.Mode] has it. The
 // length makes the text injective for every name that a file system allows.
 func (t Tree) Listing() []byte {
-	var b bytes.Buffer
-	b.Grow(len(listingHeader) + len(t.entries)*128)
-	b.WriteString(listingHeader)
+	b := make([]byte, 0, len(listingHeader)+len(t.entries)*128)
+	b = append(b, listingHeader...)
 	for _, e := range t.entries {
-		hex := "-"
-		if !e.Digest.IsZero() {
-			hex = e.Digest.Hex()
+		b = append(b, kindLetter(e.Kind), ' ', '0')
+		b = strconv.AppendUint(b, uint64(e.Mode()), 8) // three digits: see Mode
+		b = append(b, ' ')
+		b = strconv.AppendInt(b, e.Size, 10)
+		b = append(b, ' ')
+		if e.Digest.IsZero() {
+			b = append(b, '-')
+		} else {
+			b = append(b, e.Digest.Hex()...)
 		}
-		fmt.Fprintf(&b, "%c %04o %d %s %d:%s\n", kindLetter(e.Kind), e.Mode(), e.Size, hex, len(e.Path), e.Path)
+		b = append(b, ' ')
+		b = strconv.AppendInt(b, int64(len(e.Path)), 10)
+		b = append(b, ':')
+		b = append(b, e.Path...)
+		b = append(b, '\n')
 	}
-	return b.Bytes()
+	return b
 }
 
 // Digest returns the BLAKE3 digest of the listing.
@@ -105,8 +114,8 @@ func parseRecord(text []byte) (Entry, []byte, error) {
 			return e, nil, err
 		}
 	}
-	if (e.Kind == Dir) != e.Digest.IsZero() {
-		return e, nil, fmt.Errorf("kind and digest disagree")
+	if isDir := e.Kind == Dir; isDir != e.Digest.IsZero() || isDir && e.Size != 0 {
+		return e, nil, fmt.Errorf("kind, digest and size disagree")
 	}
 	n, err := strconv.Atoi(string(fields[4]))
 	if err != nil || n < 1 || n >= len(rest) || rest[n] != '\n' {
