@@ -144,6 +144,6 @@ func (s Step) Exec(workspace llb.State) (llb.State, error) {
 	exec := root.Run(run...)
 	after := exec.AddMount(Workspace, workspace)
 	return llb.Scratch().File(
-		llb.Copy(after, "/", "/", &llb.CopyInfo{CopyDirContentsOnly: true, IncludePatterns: include(s.Outputs)}),
+		llb.Copy(after, "/", "/", outputFilter(s.Outputs)),
 		s.constraints("outputs")...), nil
 }

@@ -118,33 +118,31 @@ func Env(image []string, declared []pipeline.Var) []pipeline.Var {
 	return all
 }
 
-// include returns patterns of BuildKit's file copy that let through every path
-// that one of the outputs matches, and what stands below it. BuildKit's own
-// language differs from ours in what a backslash, a leading space or a newline
-// does, so of a pattern only what means the same in both is kept: components of
-// harmless characters and "*", up to the first "**".
-func include(outputs []pipeline.Pattern) []string {
-	var patterns []string
+// outputFilter has BuildKit's file copy let through every path that one of the
+// outputs matches, and what stands below it. BuildKit's own language differs
+// from ours in what a backslash, a leading space or a newline does, so of a
+// pattern only what means the same in both is kept: components of harmless
+// characters and "*", up to the first "**".
+func outputFilter(outputs []pipeline.Pattern) *llb.CopyInfo {
+	info := &llb.CopyInfo{CopyDirContentsOnly: true}
 	for _, p := range outputs {
 		if p.Exclude {
 			continue
 		}
 		pattern := wider(p)
 		if pattern == "" {
-			return []string{"*"}
+			info.IncludePatterns = nil
+			return info
 		}
-		patterns = append(patterns, pattern)
+		info.IncludePatterns = append(info.IncludePatterns, pattern)
 	}
-	if len(patterns) == 0 {
-		// No pattern would mean everything.
-		return []string{noOutput}
+	slices.Sort(info.IncludePatterns)
+	info.IncludePatterns = slices.Compact(info.IncludePatterns)
+	if len(info.IncludePatterns) == 0 {
+		info.ExcludePatterns = []string{"**"}
 	}
-	slices.Sort(patterns)
-	return slices.Compact(patterns)
+	return info
 }
-
-// noOutput matches no path: no component is longer than 255 bytes.
-var noOutput = strings.Repeat("x", 300)
 
 func wider(p pipeline.Pattern) string {
 	var kept []string

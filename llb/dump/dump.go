@@ -102,7 +102,9 @@ func (d *dumper) operation(def *llb.Definition, dt []byte) error {
 	case nil:
 		d.line("result", d.input(0))
 	default:
-		d.line("inputs", fmt.Sprint(len(op.Inputs)))
+		for i := range op.Inputs {
+			d.line("input", d.input(int64(i)))
+		}
 	}
 	return nil
 }
@@ -190,4 +192,12 @@ func quoted(s string) string {
 		return s
 	}
 	return q
+}
+
+// word is quoted for a place among other words.
+func word(s string) string {
+	if strings.ContainsAny(s, " ,") {
+		return fmt.Sprintf("%q", s)
+	}
+	return quoted(s)
 }

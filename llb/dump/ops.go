@@ -19,7 +19,11 @@ func (d *dumper) exec(e *pb.ExecOp) {
 	for _, v := range e.Meta.Env {
 		d.line("env", quoted(v))
 	}
-	d.line("network", lower(e.Network.String()))
+	network := lower(e.Network.String())
+	if e.Network == pb.NetMode_UNSET {
+		network = "the engine's default"
+	}
+	d.line("network", network)
 	d.line("security", lower(e.Security.String()))
 	for _, m := range e.Mounts {
 		d.line("mount", d.mount(m))
@@ -30,9 +34,9 @@ func (d *dumper) exec(e *pb.ExecOp) {
 }
 
 func (d *dumper) mount(m *pb.Mount) string {
-	words := []string{quoted(m.Dest), "from", d.input(m.Input)}
+	words := []string{word(m.Dest), "from", d.input(m.Input)}
 	if m.Selector != "" {
-		words[2] += ":" + quoted(m.Selector)
+		words[2] += ":" + word(m.Selector)
 	}
 	if m.MountType != pb.MountType_BIND {
 		words = append(words, "type", lower(m.MountType.String()))
@@ -58,7 +62,7 @@ func (d *dumper) action(a *pb.FileAction) string {
 	text := "on " + d.actionInput(a.Input) + ": "
 	switch o := a.Action.(type) {
 	case *pb.FileAction_Copy:
-		text += "copy " + d.actionInput(a.SecondaryInput) + ":" + quoted(o.Copy.Src) + " to " + quoted(o.Copy.Dest)
+		text += "copy " + d.actionInput(a.SecondaryInput) + ":" + word(o.Copy.Src) + " to " + word(o.Copy.Dest)
 		if o.Copy.DirCopyContents {
 			text += ", contents"
 		}
@@ -70,14 +74,14 @@ func (d *dumper) action(a *pb.FileAction) string {
 		}
 		text += time(o.Copy.Timestamp)
 	case *pb.FileAction_Mkfile:
-		text += fmt.Sprintf("write %s, mode %04o%s\n%s%s", quoted(o.Mkfile.Path), o.Mkfile.Mode,
+		text += fmt.Sprintf("write %s, mode %04o%s\n%s%s", word(o.Mkfile.Path), o.Mkfile.Mode,
 			time(o.Mkfile.Timestamp), indent, quoted(string(o.Mkfile.Data)))
 	case *pb.FileAction_Mkdir:
-		text += fmt.Sprintf("make folder %s, mode %04o%s", quoted(o.Mkdir.Path), o.Mkdir.Mode, time(o.Mkdir.Timestamp))
+		text += fmt.Sprintf("make folder %s, mode %04o%s", word(o.Mkdir.Path), o.Mkdir.Mode, time(o.Mkdir.Timestamp))
 	case *pb.FileAction_Symlink:
-		text += "link " + quoted(o.Symlink.Newpath) + " to " + quoted(o.Symlink.Oldpath) + time(o.Symlink.Timestamp)
+		text += "link " + word(o.Symlink.Newpath) + " to " + word(o.Symlink.Oldpath) + time(o.Symlink.Timestamp)
 	case *pb.FileAction_Rm:
-		text += "remove " + quoted(o.Rm.Path)
+		text += "remove " + word(o.Rm.Path)
 	default:
 		text += "unknown"
 	}
