@@ -133,6 +133,9 @@ func (e *Executor) Run(ctx context.Context, job executor.Job, streams executor.S
 	if err := setAside(ctx, root, job, aside); err != nil {
 		return executor.Outcome{}, errors.Join(err, PutBack(job.Root, aside))
 	}
+	if streams.Progress != nil {
+		streams.Progress(executor.Progress{Doing: executor.Running})
+	}
 	outcome, err := e.start(ctx, job, command, streams)
 	if err == nil && outcome.ExitCode == 0 {
 		err = collect(ctx, root, job)

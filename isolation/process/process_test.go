@@ -11,7 +11,6 @@ import (
 
 	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/isolation/executor"
-	"github.com/attest-pipeline/attest/isolation/executor/executortest"
 	"github.com/attest-pipeline/attest/isolation/process"
 )
 
@@ -20,33 +19,6 @@ func TestMain(m *testing.M) {
 		os.Exit(process.Main())
 	}
 	os.Exit(m.Run())
-}
-
-// without names, for a test in a process of its own, what the kernel refuses.
-const without = "ATTEST_TEST_WITHOUT"
-
-func TestConformance(t *testing.T) {
-	const path = "/usr/sbin:/usr/bin:/sbin:/bin"
-	executortest.Run(t, func(t *testing.T) executortest.Fixture {
-		f := executortest.Fixture{
-			Executor: process.New(process.Options{
-				Environ: []string{"PATH=/nowhere", "OTHER=x", "PATH=" + path, "HOME=/home/somebody", "USER=somebody"},
-			}),
-			BaseEnv: []pipeline.Var{
-				{Name: "HOME", Value: "/home/somebody"}, {Name: "LANG", Value: "C.UTF-8"},
-				{Name: "PATH", Value: path}, {Name: "TERM", Value: "dumb"}, {Name: "USER", Value: "somebody"},
-			},
-		}
-		switch {
-		case os.Getenv(without) == "all" || !grantsNamespaces(t):
-			f.Exposed = true
-		case os.Getenv(without) == "pid":
-			f.Controls = []string{process.ControlKeysHidden, process.ControlMountNamespace, process.ControlUserNamespace}
-		default:
-			f.Controls = []string{process.ControlKeysHidden, process.ControlMountNamespace, process.ControlPIDNamespace, process.ControlUserNamespace}
-		}
-		return f
-	})
 }
 
 // newJob makes a job in a project with nothing in it.

@@ -22,94 +22,6 @@ import (
 	"github.com/attest-pipeline/attest/isolation/process"
 )
 
-// grantsNamespaces reports whether this kernel lets this user have what hides
-// things. A machine that must have it says so in the environment.
-func grantsNamespaces(t *testing.T) bool {
-	t.Helper()
-	cmd := exec.Command("true")
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNS,
-		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-	}
-	err := cmd.Run()
-	if err != nil && os.Getenv("ATTEST_REQUIRE_BUILDKIT") != "" {
-		t.Fatalf("no user namespaces, and ATTEST_REQUIRE_BUILDKIT is set: %v", err)
-	}
-	return err == nil
-}
-
-func needNamespaces(t *testing.T) {
-	t.Helper()
-	if !grantsNamespaces(t) {
-		t.Skip("the kernel grants this user no namespaces")
-	}
-}
-
-func needRoot(t *testing.T) {
-	t.Helper()
-	needNamespaces(t)
-	if os.Getuid() != 0 {
-		t.Skip("only root can make what is to be hidden")
-	}
-}
-
-// again runs a test of this binary in another process, set up by wrap.
-func again(t *testing.T, test string, wrap func(*exec.Cmd)) {
-	t.Helper()
-	if testing.Short() {
-		t.Skip("the suite once more takes some seconds")
-	}
-	// The folder of the go command's test binaries is closed to other users.
-	dir, err := os.MkdirTemp("", "attest-test-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	self, err := os.ReadFile("/proc/self/exe")
-	if err == nil {
-		err = errors.Join(os.WriteFile(dir+"/process.test", self, 0o755), os.Chmod(dir, 0o777), os.Mkdir(dir+"/tmp", 0o777), os.Chmod(dir+"/tmp", 0o777))
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(dir+"/process.test", "-test.run", test, "-test.count=1")
-	cmd.Env = append(os.Environ(), "TMPDIR="+dir+"/tmp", "HOME="+dir)
-	cmd.Dir = dir
-	wrap(cmd)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-}
-
-func TestConformanceOfAnotherUser(t *testing.T) {
-	needRoot(t)
-	again(t, "^TestConformance$|^TestHide$", func(cmd *exec.Cmd) {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 54321, Gid: 54321}}
-	})
-}
-
-// Where less is to be had, everything but the protection holds.
-func TestConformanceWithout(t *testing.T) {
-	needNamespaces(t)
-	for what, refuse := range map[string]string{
-		"pid": "mount -t tmpfs none /proc/sys", // the kernel grants no new /proc where this one is covered in part
-		"all": "echo 0 > /proc/sys/user/max_user_namespaces",
-	} {
-		t.Run(what, func(t *testing.T) {
-			again(t, "^TestConformance$", func(cmd *exec.Cmd) {
-				cmd.Args = append([]string{"sh", "-e", "-c", refuse + `; exec "$@"`, "sh", cmd.Path}, cmd.Args[1:]...)
-				cmd.Path = "/bin/sh"
-				cmd.Env = append(cmd.Env, without+"="+what)
-				cmd.SysProcAttr = &syscall.SysProcAttr{
-					Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNS,
-					UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
-					GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
-				}
-			})
-		})
-	}
-}
-
 func TestHide(t *testing.T) {
 	needNamespaces(t)
 	dir := t.TempDir()
@@ -199,6 +111,9 @@ func TestDoors(t *testing.T) {
 // to the keys by a way of its own, and prints only where it is open.
 func TestRoot(t *testing.T) {
 	needRoot(t)
+	if !grantsPIDs(t) {
+		t.Skip("the kernel grants no /proc of one's own")
+	}
 	for name, script := range map[string]string{
 		"read a disk":            `find /dev -type b`,
 		"make a disk":            `for n in "254 0" "259 0" "8 0"; do mknod d b $n && head -c 1 d && echo open; rm -f d; done`,

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package process_test
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/attest-pipeline/attest/frontend/pipeline"
+	"github.com/attest-pipeline/attest/isolation/executor/executortest"
+	"github.com/attest-pipeline/attest/isolation/process"
+)
+
+// without names, for a test in a process of its own, what the kernel refuses.
+const without = "ATTEST_TEST_WITHOUT"
+
+func TestConformance(t *testing.T) {
+	const path = "/usr/sbin:/usr/bin:/sbin:/bin"
+	executortest.Run(t, func(t *testing.T) executortest.Fixture {
+		f := executortest.Fixture{
+			Executor: process.New(process.Options{
+				Environ: []string{"PATH=/nowhere", "OTHER=x", "PATH=" + path, "HOME=/home/somebody", "USER=somebody"},
+			}),
+			BaseEnv: []pipeline.Var{
+				{Name: "HOME", Value: "/home/somebody"}, {Name: "LANG", Value: "C.UTF-8"},
+				{Name: "PATH", Value: path}, {Name: "TERM", Value: "dumb"}, {Name: "USER", Value: "somebody"},
+			},
+		}
+		switch {
+		case os.Getenv(without) == "all" || !grantsNamespaces(t):
+			f.Exposed = true
+		case os.Getenv(without) == "pid" || !grantsPIDs(t):
+			f.Controls = []string{process.ControlKeysHidden, process.ControlMountNamespace, process.ControlUserNamespace}
+		default:
+			f.Controls = []string{process.ControlKeysHidden, process.ControlMountNamespace, process.ControlPIDNamespace, process.ControlUserNamespace}
+		}
+		return f
+	})
+}
+
+// grants reports whether this kernel lets this user run a command in new
+// namespaces. A machine that must says so in the environment.
+func grants(t *testing.T, spaces uintptr, command ...string) bool {
+	t.Helper()
+	cmd := exec.Command(command[0], command[1:]...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  unix.CLONE_NEWUSER | spaces,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+	}
+	err := cmd.Run()
+	if err != nil && os.Getenv("ATTEST_REQUIRE_BUILDKIT") != "" && os.Getenv(without) == "" {
+		t.Fatalf("no namespaces, and ATTEST_REQUIRE_BUILDKIT is set: %v", err)
+	}
+	return err == nil
+}
+
+func grantsNamespaces(t *testing.T) bool {
+	t.Helper()
+	return grants(t, unix.CLONE_NEWNS, "true")
+}
+
+// grantsPIDs is false in many a container, where parts of /proc are covered.
+func grantsPIDs(t *testing.T) bool {
+	t.Helper()
+	return grants(t, unix.CLONE_NEWNS|unix.CLONE_NEWPID, "mount", "-t", "proc", "proc", "/proc")
+}
+
+func needNamespaces(t *testing.T) {
+	t.Helper()
+	if !grantsNamespaces(t) {
+		t.Skip("the kernel grants this user no namespaces")
+	}
+}
+
+func needRoot(t *testing.T) {
+	t.Helper()
+	needNamespaces(t)
+	if os.Getuid() != 0 {
+		t.Skip("only root can make what is to be hidden")
+	}
+}
+
+// again runs a test of this binary in another process, set up by wrap.
+func again(t *testing.T, test string, wrap func(*exec.Cmd)) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("the suite once more takes some seconds")
+	}
+	// The folder of the go command's test binaries is closed to other users.
+	dir, err := os.MkdirTemp("", "attest-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	self, err := os.ReadFile("/proc/self/exe")
+	if err == nil {
+		err = errors.Join(os.WriteFile(dir+"/process.test", self, 0o755), os.Chmod(dir, 0o777), os.Mkdir(dir+"/tmp", 0o777), os.Chmod(dir+"/tmp", 0o777))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(dir+"/process.test", "-test.run", test, "-test.count=1")
+	cmd.Env = append(os.Environ(), "TMPDIR="+dir+"/tmp", "HOME="+dir)
+	cmd.Dir = dir
+	wrap(cmd)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+func TestConformanceOfAnotherUser(t *testing.T) {
+	needRoot(t)
+	again(t, "^TestConformance$|^TestHide$", func(cmd *exec.Cmd) {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 54321, Gid: 54321}}
+	})
+}
+
+// Where less is to be had, everything but the protection holds.
+func TestConformanceWithout(t *testing.T) {
+	needNamespaces(t)
+	for what, refuse := range map[string]string{
+		"pid": "mount -t tmpfs none /proc/sys", // the kernel grants no new /proc where this one is covered in part
+		"all": "echo 0 > /proc/sys/user/max_user_namespaces",
+	} {
+		t.Run(what, func(t *testing.T) {
+			again(t, "^TestConformance$", func(cmd *exec.Cmd) {
+				cmd.Args = append([]string{"sh", "-e", "-c", refuse + `; exec "$@"`, "sh", cmd.Path}, cmd.Args[1:]...)
+				cmd.Path = "/bin/sh"
+				cmd.Env = append(cmd.Env, without+"="+what)
+				cmd.SysProcAttr = &syscall.SysProcAttr{
+					Cloneflags:  unix.CLONE_NEWUSER | unix.CLONE_NEWNS,
+					UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+					GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+				}
+			})
+		})
+	}
+}
