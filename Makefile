@@ -35,6 +35,7 @@ quickstart: setup build images ## See it work: run an example twice, verify it, 
 .PHONY: test
 test: setup build images ## Every test, those against the real engine and a real registry included
 	$(REQUIRE) $(GO) test -p 2 -timeout 20m ./...
+	$(GO) -C hack/interop test ./...
 
 .PHONY: short
 short: ## Only the tests that need no engine
