@@ -126,9 +126,9 @@ type Pattern struct {
 	Text     string
 	Pos      source.Pos
 	Exclude  bool // began with "!"
-	Optional bool // ended with "?" (outputs)
+	Optional bool // ended with "?": may match nothing
 	Folder   bool // ended with "/": must be a folder
-	Glob     bool // holds *, ? or [ as wildcards
+	Glob     bool // holds *, ?, [ or { as wildcards; see [Pattern.Globs]
 }
 
 // Need names a step that must have succeeded before.

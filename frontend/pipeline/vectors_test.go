@@ -105,3 +105,22 @@ func patterns(b *strings.Builder, what string, list []pipeline.Pattern) {
 		fmt.Fprintf(b, "  %s %q exclude=%v optional=%v folder=%v glob=%v\n", what, pat.Text, pat.Exclude, pat.Optional, pat.Folder, pat.Glob)
 	}
 }
+
+// TestSpec reads the table of SPEC.md and wants every key of the parser in it.
+func TestSpec(t *testing.T) {
+	text, err := os.ReadFile("SPEC.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pointer, keys := range pipeline.Keys() {
+		prefix := ""
+		if i := strings.LastIndex(pointer, "/properties/"); i >= 0 {
+			prefix = pointer[i+len("/properties/"):] + "."
+		}
+		for _, key := range keys {
+			if !strings.Contains(string(text), "\n| `"+prefix+key+"` |") && prefix+key != "name" && prefix+key != "attestation" && prefix+key != "cache" {
+				t.Errorf("SPEC.md has no row for %s%s", prefix, key)
+			}
+		}
+	}
+}

@@ -3,7 +3,7 @@
 package pipeline
 
 import (
-	"path"
+	"strings"
 
 	"github.com/attest-pipeline/attest/frontend/glob"
 )
@@ -61,7 +61,7 @@ func (w Writers) add(step int, patterns []Pattern) (tooMany *Pattern) {
 // clean and relative: that is it, matches it, or is a folder around it. It
 // stops when yield returns false.
 func (w Writers) Covering(name string, yield func(step int, pattern *Pattern) bool) {
-	for dir := name; ; dir = path.Dir(dir) {
+	for dir := name; len(w.at) > 0; dir = above(dir) {
 		for _, o := range w.at[dir] {
 			if o.pattern.Glob && !o.glob.Covers(name) {
 				continue
@@ -74,4 +74,12 @@ func (w Writers) Covering(name string, yield func(step int, pattern *Pattern) bo
 			return
 		}
 	}
+}
+
+// above returns the folder that a clean path is in, "." at the top.
+func above(p string) string {
+	if i := strings.LastIndexByte(p, '/'); i >= 0 {
+		return p[:i]
+	}
+	return "."
 }

@@ -78,6 +78,9 @@ func (w *walker[S]) folder(ctx context.Context, dir string, at S) (empty bool, e
 		return false, err
 	}
 	items, err := readDir(w.root, dir)
+	if errors.Is(err, fs.ErrNotExist) && dir != "." {
+		return false, nil // gone between the listing and the look
+	}
 	if err != nil {
 		return false, err
 	}
