@@ -11,8 +11,14 @@ import (
 	"github.com/attest-pipeline/attest/isolation/cachekey"
 )
 
-// platform is where steps run: this machine.
-const platform = runtime.GOOS + "/" + runtime.GOARCH
+// platformOf says what steps of a level run on: this machine's processor, and
+// for containers Linux, whatever this program runs on.
+func platformOf(level pipeline.Isolation) string {
+	if level == pipeline.Container {
+		return "linux/" + runtime.GOARCH
+	}
+	return runtime.GOOS + "/" + runtime.GOARCH
+}
 
 // environment is what a step's variables come from.
 type environment struct {

@@ -241,6 +241,22 @@ func TestRewrittenInputIsReadAgain(t *testing.T) {
 	}
 }
 
+// TestNotTheStepsOwn: a file that a glob matches and that nobody made is named,
+// not removed, and not taken for an output.
+func TestNotTheStepsOwn(t *testing.T) {
+	p := newProject(t, `steps:
+  build: {run: x, inputs: [], outputs: ["*.o"]}
+  use: {run: x, inputs: [], needs: [build]}
+`, map[string]string{"mine.o": "mine"}, inMemory{"build": func(_ context.Context, j job) (int, error) { return 0, j.put("a.o", "") }})
+	_, err := p.fail()
+	if all := source.All(err); len(all) != 1 || !strings.Contains(all[0].Msg, `"mine.o"`) || len(all[0].Hints) != 2 {
+		t.Errorf("error is %v", err)
+	}
+	if p.read("mine.o") != "mine" {
+		t.Error("it changed")
+	}
+}
+
 func TestKilledRunIsClearedAway(t *testing.T) {
 	p := newProject(t, "steps: {s: {run: x, inputs: [], outputs: [dist/]}}\n", map[string]string{
 		".attest/tmp/20200101_000000/0/out/half":              "1",

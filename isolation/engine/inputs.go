@@ -51,7 +51,7 @@ func (w *walk) verifyNeed(ctx context.Context, need int) error {
 	step := &w.run.Plan.Steps[need]
 	complain := func(path, what string) error {
 		return w.at(w.needPos(step.Name), fmt.Sprintf("%q, an output of step %s, %s since that step ended", path, step.Name, what),
-			"run again while nothing else writes to the project")
+			"find out what else writes to the project while it is built")
 	}
 	recorded := w.run.landed(need)
 	for _, want := range recorded.Entries() {
@@ -69,7 +69,8 @@ func (w *walk) verifyNeed(ctx context.Context, need int) error {
 	}
 	for _, e := range there {
 		if _, ok := recorded.Find(e.Path); !ok {
-			return complain(e.Path, "came to be")
+			return w.at(w.needPos(step.Name), fmt.Sprintf("%q stands among the outputs of step %s, which did not leave it there", e.Path, step.Name),
+				"remove it, if an earlier run left it", "name the outputs of step "+step.Name+" so that it is none of them, if it is yours")
 		}
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 
@@ -75,17 +76,22 @@ func (w *walk) land(left tree.Tree) error {
 	if err != nil {
 		return err
 	}
-	units, globbed := w.units(left, earlier)
+	coming, globbed := w.units(left)
+	units := append(coming, w.stale(left, earlier)...)
 	w.run.lander.mu.Lock()
 	defer w.run.lander.mu.Unlock()
 	if err := w.run.lander.claim(w.step.Name, units); err != nil {
 		return err
 	}
-	done, err := landing.Land(w.run.root, w.staging(), units, stateDir, ".git", w.run.PipelineFile)
+	protected := []string{stateDir, ".git", w.run.PipelineFile}
+	done, err := landing.Land(w.run.root, w.staging(), units, protected...)
 	if err != nil {
 		return err
 	}
 	err = w.run.nameable(left)
+	if err == nil {
+		err = w.giveBack(left, earlier, protected)
+	}
 	if err == nil && (len(globbed) > 0 || len(earlier) > 0) {
 		err = w.run.space.writeLanded(w.step.Name, globbed)
 	}
@@ -98,37 +104,76 @@ func (w *walk) land(left tree.Tree) error {
 }
 
 // units says what is put in place as a whole: what outputs name literally, and
-// every single match of a glob. earlier are the matches of an earlier run:
-// those that are not among the new ones go. Other files that a glob matches
-// stay: nobody knows whose they are.
-func (w *walk) units(left tree.Tree, earlier []string) (units []landing.Unit, globbed []string) {
-	var literal []string
+// every single match of a glob. The latter are globbed.
+func (w *walk) units(left tree.Tree) (units []landing.Unit, globbed []string) {
 	for _, p := range w.step.Outputs {
 		if !p.Glob {
-			literal = append(literal, p.Text)
 			units = append(units, landing.Unit{Path: p.Text, Whole: true})
 		}
 	}
-	covered := func(p string) bool {
-		for _, l := range literal {
-			if p == l || strings.HasPrefix(p, l+"/") {
-				return true
-			}
-		}
-		return false
-	}
 	for _, e := range left.Entries() {
-		if !covered(e.Path) {
+		if !w.namedLiterally(e.Path) {
 			units = append(units, landing.Unit{Path: e.Path})
 			globbed = append(globbed, e.Path)
 		}
 	}
+	return units, globbed
+}
+
+// namedLiterally reports whether outputs name p, or a folder above it, as it is.
+func (w *walk) namedLiterally(p string) bool {
+	return slices.ContainsFunc(w.step.Outputs, func(o pipeline.Pattern) bool {
+		return !o.Glob && (p == o.Text || strings.HasPrefix(p, o.Text+"/"))
+	})
+}
+
+// stale says what goes: matches of globs that an earlier run left and this one
+// did not. Other files that a glob matches stay: nobody knows whose they are.
+func (w *walk) stale(left tree.Tree, earlier []string) (units []landing.Unit) {
 	for _, p := range earlier {
-		if _, again := left.Find(p); !again && !covered(p) {
+		if _, again := left.Find(p); !again && !w.namedLiterally(p) {
 			units = append(units, landing.Unit{Path: p})
 		}
 	}
-	return units, globbed
+	return units
+}
+
+// giveBack returns to the project what a process step had to move aside though
+// it was nothing of its own: the same files that stale leaves alone.
+func (w *walk) giveBack(left tree.Tree, earlier, protected []string) error {
+	aside, err := w.run.root.OpenRoot(w.aside())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer aside.Close()
+	entries, err := tree.Walk(context.Background(), aside, "", nil)
+	if err != nil {
+		return err
+	}
+	var units []landing.Unit
+	for _, e := range entries {
+		if e.Kind != tree.Dir && !w.namedLiterally(e.Path) && !slices.Contains(earlier, e.Path) && !inTheWay(left, e.Path) {
+			units = append(units, landing.Unit{Path: e.Path})
+		}
+	}
+	_, err = landing.Land(w.run.root, w.aside(), units, protected...)
+	return err
+}
+
+// inTheWay reports whether a tree has something at, above or below p.
+func inTheWay(t tree.Tree, p string) bool {
+	if t.Below(p).Len() > 0 {
+		return true
+	}
+	for ; p != "."; p = path.Dir(p) {
+		if _, ok := t.Find(p); ok {
+			return true
+		}
+	}
+	return false
 }
 
 // lander keeps two steps of one run from landing on the same path.

@@ -70,6 +70,38 @@ func TestFailedProcessLeavesWhatWasThere(t *testing.T) {
 	}
 }
 
+// TestProcessThatComesToNothing: exit code 0 is not success yet.
+func TestProcessThatComesToNothing(t *testing.T) {
+	p := withProcesses(t, "steps: {s: {run: \"echo new >out\", inputs: [], outputs: [out, missing, d/]}}\n",
+		map[string]string{"out": "earlier", "d/x": "earlier"})
+	p.fail()
+	if p.read("out") != "earlier" || p.read("d/x") != "earlier" {
+		t.Errorf("out holds %q, d/x %q", p.read("out"), p.read("d/x"))
+	}
+}
+
+// TestProcessKeepsWhatIsNotItsOwn: files that a glob matches, and that no run
+// left, are moved aside for the command only.
+func TestProcessKeepsWhatIsNotItsOwn(t *testing.T) {
+	p := withProcesses(t, "steps: {s: {run: \"ls gen >seen; mkdir -p gen/d; echo 1 >gen/one.c; test -e gen/d/more.c || test -e again || echo 2 >gen/d/more.c\", inputs: [], outputs: [\"gen/**/*.c\", seen]}}\n",
+		map[string]string{"gen/mine.c": "mine", "gen/one.c": "old", "gen/notes": "mine"})
+	p.run()
+	if p.read("gen/mine.c") != "mine" || p.read("gen/one.c") != "1\n" || !p.exists("gen/d/more.c") {
+		t.Errorf("gen/mine.c holds %q, gen/one.c %q", p.read("gen/mine.c"), p.read("gen/one.c"))
+	}
+	if got := p.read("seen"); got != "notes\n" {
+		t.Errorf("the command saw %q", got)
+	}
+	p.write("again", "")
+	p.run()
+	if p.exists("gen/d/more.c") {
+		t.Error("a stale match of an earlier run stays")
+	}
+	if p.read("gen/mine.c") != "mine" {
+		t.Errorf("gen/mine.c holds %q", p.read("gen/mine.c"))
+	}
+}
+
 // TestInterruptedProcess wants the whole process tree gone within two seconds.
 func TestInterruptedProcess(t *testing.T) {
 	p := withProcesses(t, "steps: {s: {run: \"sleep 1000 & trap '' TERM INT; echo ready; sleep 1000\", inputs: [], outputs: [out]}}\n",

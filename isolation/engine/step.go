@@ -16,6 +16,7 @@ import (
 	"github.com/attest-pipeline/attest/isolation/event"
 	"github.com/attest-pipeline/attest/isolation/executor"
 	"github.com/attest-pipeline/attest/isolation/landing"
+	"github.com/attest-pipeline/attest/isolation/process"
 )
 
 // walk is one step on its way from inputs to landed outputs. The fields below
@@ -101,10 +102,13 @@ func (w *walk) phases(ctx context.Context) error {
 		return err
 	}
 	left, err := w.collect(ctx)
-	if err != nil {
-		return err
+	if err == nil {
+		err = w.land(left)
 	}
-	return w.land(left)
+	if err != nil {
+		return errors.Join(err, process.PutBack(w.run.Root, w.run.space.abs(w.aside())))
+	}
+	return nil
 }
 
 // resolveImage finds the digest that the image's name stands for now.
@@ -145,7 +149,8 @@ func (w *walk) computeKey() error {
 	key, err := cachekey.New(cachekey.Facts{
 		Command: w.step.Run, Env: w.env.declared, PassEnv: w.env.passed,
 		Inputs: w.result.Inputs, Outputs: w.step.Outputs, WorkingDir: w.step.WorkingDir,
-		Image: w.image, Isolation: w.step.Isolation, Network: w.step.Network, Platform: platform,
+		Image: w.image, Isolation: w.step.Isolation, Network: w.step.Network,
+		Platform: platformOf(w.step.Isolation),
 	})
 	if err != nil {
 		return err
@@ -163,7 +168,6 @@ func (w *walk) execute(ctx context.Context) error {
 		return err
 	}
 	w.result.Log = w.log.path
-	w.doing("running")
 	out, err := w.run.Executors[w.step.Isolation].Run(ctx, w.job(), executor.Streams{
 		Stdout: w.log.stream("stdout"), Stderr: w.log.stream("stderr"), Progress: w.progress,
 	})

@@ -147,7 +147,7 @@ func (w *workspace) putBack() error {
 			continue // no folder, so not a run's
 		}
 		for _, step := range steps {
-			aside := filepath.Join(tmp, run.Name(), step.Name(), stagingName+".aside")
+			aside := filepath.Join(tmp, run.Name(), step.Name(), asideName)
 			if err := process.PutBack(w.path, aside); err != nil {
 				return err
 			}
@@ -166,10 +166,15 @@ func (w *workspace) makeStepDir(index int) (string, error) {
 	return dir, w.root.Mkdir(path.Join(dir, stagingName), 0o700)
 }
 
-// stagingName is the name of the staging folder in a step's own.
-const stagingName = "out"
+// Names in a step's own folder. What a process step moved out of its way is in
+// the second; see [process.PutBack].
+const (
+	stagingName = "out"
+	asideName   = stagingName + ".aside"
+)
 
 func (w *walk) staging() string { return path.Join(w.dir, stagingName) }
+func (w *walk) aside() string   { return path.Join(w.dir, asideName) }
 
 // clock returns the file system's own idea of now, near enough: the time at
 // which the folder dir, made a moment ago, was last changed.

@@ -76,9 +76,11 @@ func discard(ctx context.Context, root *os.Root, job executor.Job) {
 // PutBack moves everything in the folder aside back to the project, over what
 // stands there, and removes the folder; that it is not there is no error.
 //
-// [Executor.Run] keeps outputs from earlier in Job.Staging with ".aside" after
-// its name, at their own paths, for as long as the command runs. Whoever finds
-// such a folder of a run that was killed puts it back with this function.
+// [Executor.Run] moves outputs from earlier to Job.Staging with ".aside" after
+// its name, at their own paths. When it returns with exit code 0 they are still
+// there, for the caller to remove or, where the step comes to nothing after all,
+// to put back with this function; so does whoever finds such a folder of a run
+// that was killed.
 func PutBack(project, aside string) error {
 	folder, err := os.OpenRoot(aside)
 	if errors.Is(err, fs.ErrNotExist) {

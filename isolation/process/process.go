@@ -151,9 +151,6 @@ func (e *Executor) Run(ctx context.Context, job executor.Job, streams executor.S
 	if err != nil {
 		return executor.Outcome{}, err
 	}
-	if err := removeAll(aside); err != nil {
-		return executor.Outcome{}, fmt.Errorf("removing earlier outputs: %w", err)
-	}
 	return outcome, nil
 }
 
