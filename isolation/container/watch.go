@@ -98,6 +98,7 @@ func (w *watch) vertex(v *client.Vertex, ended *func()) {
 	w.begin, w.end = v.Started, v.Completed
 	w.mu.Unlock()
 	if first {
+		w.report.send(executor.Progress{Doing: executor.Running})
 		*ended = w.started()
 	}
 	if v.Completed != nil {

@@ -75,7 +75,11 @@ type Streams struct {
 	Progress func(Progress)
 }
 
-// Progress is what an executor is doing besides running the command.
+// Running is the Doing of a Progress that says that the command itself begins.
+const Running = "running"
+
+// Progress is what an executor is doing besides running the command, or
+// [Running].
 type Progress struct {
 	Doing          string // "pulling golang:1.26"
 	Current, Total int64  // Total is 0 where it is not known

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/attest-pipeline/attest/isolation/event"
+	"github.com/attest-pipeline/attest/isolation/executor"
 )
 
 // plain writes one line per thing that happened, log lines behind the name of
@@ -69,7 +70,7 @@ func (p *plain) Emit(e event.Event) {
 
 // mention writes a line, once, for an activity that takes long.
 func (p *plain) mention(step string, now time.Time) {
-	if a := p.doing[step]; a != nil && !a.said && a.text != commandRuns && now.Sub(a.began) >= worthALine {
+	if a := p.doing[step]; a != nil && !a.said && a.text != executor.Running && now.Sub(a.began) >= worthALine {
 		a.said = true
 		p.line("%s", p.style.dim.Render(step+": "+Clean(a.text)))
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/attest-pipeline/attest/attestation/receipt"
 	"github.com/attest-pipeline/attest/isolation/event"
+	"github.com/attest-pipeline/attest/isolation/executor"
 )
 
 // palette styles the few words that have a colour.
@@ -114,13 +115,10 @@ func (p palette) warning(w event.Warning) string {
 	return fmt.Sprintf("%s %s", p.warn.Render("warning:"), Clean(w.Message))
 }
 
-// commandRuns is the activity that goes without saying.
-const commandRuns = "running"
-
 // doing is what a step does besides running its command.
 func doing(e event.StepProgress) string {
 	text := Clean(e.Doing)
-	if text == commandRuns {
+	if text == executor.Running {
 		return ""
 	}
 	count := func(n int64) string {
