@@ -108,7 +108,8 @@ func TestDoors(t *testing.T) {
 }
 
 // What root can do elsewhere, a step of root cannot: each of these would lead
-// to the keys by a way of its own, and prints only where it is open.
+// to the keys by a way of its own, and prints only where it is open. What could
+// be changed is opened for writing, and nothing is written.
 func TestRoot(t *testing.T) {
 	needRoot(t)
 	if !grantsPIDs(t) {
@@ -117,10 +118,10 @@ func TestRoot(t *testing.T) {
 	for name, script := range map[string]string{
 		"read a disk":            `find /dev -type b`,
 		"make a disk":            `for n in "254 0" "259 0" "8 0"; do mknod d b $n && head -c 1 d && echo open; rm -f d; done`,
-		"have the kernel run it": `f=/proc/sys/kernel/core_pattern; cat $f > saved; cat saved > $f && echo open`,
-		"have udev run it":       `f=/sys/kernel/uevent_helper; test ! -e $f || { cat $f > saved; cat saved > $f && echo open; }`,
-		"change /sys":            `for f in /sys/module/*/parameters/* /sys/fs/cgroup/*/release_agent; do test -f "$f" && echo >> "$f" && echo "$f"; done`,
-		"press keys":             `echo h > /proc/sysrq-trigger && echo open`,
+		"have the kernel run it": `( : >> /proc/sys/kernel/core_pattern ) && echo open`,
+		"have udev run it":       `f=/sys/kernel/uevent_helper; test -e $f && ( : >> $f ) && echo open`,
+		"change /sys":            `for f in /sys/module/*/parameters/* /sys/fs/cgroup/*/release_agent; do test -f "$f" && ( : >> "$f" ) && echo "$f"; done`,
+		"press keys":             `( : >> /proc/sysrq-trigger ) && echo open`,
 		"mount":                  `mkdir m; mount -t tmpfs none m && echo open`,
 		"overlay":                `mkdir l u w m; unshare -Urm sh -c 'mount -t overlay -o lowerdir=..,upperdir=u,workdir=w none m && cat m/*/.attest/keys/private.key'`,
 		"memory of the init":     `head -c 1 /proc/1/mem && echo open; for f in /proc/1/fd/*; do readlink $f && echo open; done`,
