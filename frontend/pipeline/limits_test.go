@@ -90,6 +90,9 @@ func ring(n int) string {
 // TestHostile allows many times what was measured on two idle cores, where
 // nothing here took longer than a second and a half, for cores are not idle.
 func TestHostile(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	for name, text := range hostile() {
 		t.Run(name, func(t *testing.T) {
 			data := []byte(text)
@@ -120,6 +123,9 @@ func TestHostile(t *testing.T) {
 
 // TestLarge reads what is large and honest.
 func TestLarge(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds")
+	}
 	const n = 100_000
 	var b strings.Builder
 	b.WriteString(head + "env: {A: 1, B: 2}\nsteps:\n")
