@@ -29,7 +29,8 @@ const inheritedFD = 3
 // is no path by which a step could talk to it. Its zero value is of no use; its
 // fields are not to be changed once Dial was called. Safe for concurrent use.
 type Process struct {
-	Program string   // absolute path
+	// Find names the program, by its absolute path, when it has to start.
+	Find    func() (string, error)
 	Args    []string // without the program
 	Environ []string // the whole environment
 	Stderr  io.Writer
@@ -46,7 +47,7 @@ func (p *Process) Dial(context.Context, func(executor.Progress)) (io.ReadWriteCl
 	defer p.mu.Unlock()
 	if p.control == nil {
 		if err := p.start(); err != nil {
-			return nil, fmt.Errorf("%w: starting %s: %w", executor.ErrUnavailable, p.Program, err)
+			return nil, err
 		}
 	}
 	ours, theirs, err := pair()
@@ -56,25 +57,29 @@ func (p *Process) Dial(context.Context, func(executor.Progress)) (io.ReadWriteCl
 	defer theirs.Close()
 	if _, _, err := p.control.WriteMsgUnix([]byte{0}, unix.UnixRights(int(theirs.Fd())), nil); err != nil {
 		_ = ours.Close()
-		return nil, fmt.Errorf("%w: %s has ended: %w", executor.ErrUnavailable, p.Program, err)
+		return nil, fmt.Errorf("%w: %s has ended: %w", executor.ErrUnavailable, p.cmd.Path, err)
 	}
 	return ours, nil
 }
 
 func (p *Process) start() error {
+	program, err := p.Find()
+	if err != nil {
+		return err
+	}
 	ours, theirs, err := pair()
 	if err != nil {
 		return err
 	}
 	defer theirs.Close()
-	cmd := exec.Command(p.Program, p.Args...)
+	cmd := exec.Command(program, p.Args...)
 	cmd.Env, cmd.Stderr = p.Environ, p.Stderr
 	cmd.ExtraFiles = []*os.File{theirs} // becomes inheritedFD
 	// Ctrl-C is for attest, which stops the jobs and then the program.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		_ = ours.Close()
-		return err
+		return fmt.Errorf("%w: starting %s: %w", executor.ErrUnavailable, program, err)
 	}
 	p.control, p.cmd = ours, cmd
 	return nil

@@ -235,7 +235,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestProcessRunsJobsAndEndsWithItsParent(t *testing.T) {
-	p := &worker.Process{Program: "/proc/self/exe", Environ: []string{"WORKER_TEST=1"}, Stderr: os.Stderr}
+	p := &worker.Process{Find: func() (string, error) { return "/proc/self/exe", nil }, Environ: []string{"WORKER_TEST=1"}, Stderr: os.Stderr}
 	client := worker.Client{Version: "v1", Dial: p.Dial}
 	var pids [3]int
 	var group errgroup.Group
@@ -279,7 +279,7 @@ type closer struct{ c chan struct{} }
 func (c closer) Write(p []byte) (int, error) { close(c.c); return len(p), nil }
 
 func TestProcessThatCannotStart(t *testing.T) {
-	p := &worker.Process{Program: "/nonexistent/worker"}
+	p := &worker.Process{Find: func() (string, error) { return "/nonexistent/worker", nil }}
 	client := worker.Client{Dial: p.Dial}
 	if _, err := client.Run(t.Context(), executor.Job{}, executor.Streams{}); !errors.Is(err, executor.ErrUnavailable) {
 		t.Errorf("got %v, want ErrUnavailable", err)

@@ -4,26 +4,29 @@ package cli
 
 import (
 	"context"
-	"path/filepath"
+	"fmt"
+	"io"
+	"os/exec"
 
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/attest-pipeline/attest/cmd/attest/internal/config"
+	"github.com/attest-pipeline/attest/cmd/internal/version"
 	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/isolation/buildkitd/launch"
-	"github.com/attest-pipeline/attest/isolation/container"
-	"github.com/attest-pipeline/attest/isolation/container/connect"
 	"github.com/attest-pipeline/attest/isolation/executor"
 	"github.com/attest-pipeline/attest/isolation/image"
 	"github.com/attest-pipeline/attest/isolation/process"
+	"github.com/attest-pipeline/attest/isolation/worker"
 )
 
 // levels are the ways to run a step that this program has. Making them costs
-// nothing: an engine is contacted, or started, when the first step needs it.
+// nothing: the worker for container steps, and an engine, are started when the
+// first step needs them.
 type levels struct {
-	container *container.Executor
-	process   *process.Executor
-	images    *image.Resolver
+	worker  worker.Process
+	process *process.Executor
+	images  *image.Resolver
 }
 
 // newLevels returns the levels for the project in root. address is that of the
@@ -37,33 +40,54 @@ func newLevels(env *Env, root, address string) (*levels, error) {
 	if err != nil {
 		return nil, err
 	}
-	images := image.NewResolver(root, ocispecs.Platform{})
 	return &levels{
-		images: images,
-		container: container.New(container.Options{
-			Images:  images,
-			KeyFile: filepath.Join(files.StateDir, "transfer.key"),
-			Connect: func(ctx context.Context, progress func(executor.Progress)) (*connect.Conn, error) {
-				return connect.Open(ctx, connect.Options{
-					Address: address, Environ: env.Environ, Daemon: daemon(env), Progress: progress,
-				})
-			},
-		}),
+		worker: worker.Process{
+			Find:    func() (string, error) { return findWorker(env) },
+			Args:    []string{"run", "--project", root, "--engine", address},
+			Environ: env.Environ, Stderr: env.Stderr,
+		},
 		process: process.New(process.Options{Environ: env.Environ, Hide: []string{files.StateDir, files.SocketDir}}),
+		images:  image.NewResolver(root, ocispecs.Platform{}),
 	}, nil
 }
 
 func (l *levels) executors() map[pipeline.Isolation]executor.Executor {
-	return map[pipeline.Isolation]executor.Executor{pipeline.Container: l.container, pipeline.Process: l.process}
+	return map[pipeline.Isolation]executor.Executor{
+		pipeline.Container: &worker.Client{Version: version.Version, Dial: l.dial},
+		pipeline.Process:   l.process,
+	}
 }
 
-// close ends the connection to the engine.
-func (l *levels) close() error { return l.container.Close() }
+func (l *levels) dial(ctx context.Context, progress func(executor.Progress)) (io.ReadWriteCloser, error) {
+	return l.worker.Dial(ctx, progress)
+}
+
+// close ends the worker, if a step needed it.
+func (l *levels) close() error { return l.worker.Close() }
 
 // pin resolves an image to the same one by digest.
 func (l *levels) pin(ctx context.Context, ref string) (string, error) {
 	img, err := l.images.Resolve(ctx, ref)
 	return img.Pinned, err
+}
+
+// findWorker finds the program that links BuildKit.
+func findWorker(env *Env) (string, error) {
+	return worker.FindProgram(env.Environ, "attest-worker", "ATTEST_WORKER")
+}
+
+// printLLB has the worker print what container steps tell BuildKit.
+func printLLB(ctx context.Context, env *Env, file string, steps []string) error {
+	program, err := findWorker(env)
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, program, append([]string{"llb", "--pipeline", file, "--"}, steps...)...)
+	cmd.Env, cmd.Stdout, cmd.Stderr = env.Environ, env.Stdout, env.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("printing LLB: %w", err)
+	}
+	return nil
 }
 
 // engineAddress says which BuildKit is meant: the setting, or where nobody set
@@ -72,5 +96,5 @@ func engineAddress(env *Env, settings *config.Set) string {
 	if v := settings.Get(config.Engine); v.Source != config.FromDefault {
 		return v.Value
 	}
-	return connect.Address("", env.Environ)
+	return env.Getenv("BUILDKIT_HOST")
 }

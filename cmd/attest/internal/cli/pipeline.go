@@ -5,14 +5,10 @@ package cli
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/attest-pipeline/attest/frontend/graph"
 	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/frontend/plan"
-	"github.com/attest-pipeline/attest/isolation/image"
-	"github.com/attest-pipeline/attest/llb/compile"
-	"github.com/attest-pipeline/attest/llb/dump"
 )
 
 type pipelineCmd struct {
@@ -69,7 +65,7 @@ func (pipelineSchemaCmd) Run(env *Env) error {
 type pipelineShowCmd struct {
 	Steps  []string `arg:"" optional:"" name:"step" help:"Only these steps and what they need."`
 	Format string   `enum:"text,dot,mermaid,svg,json" default:"text" help:"One of ${enum}."`
-	LLB    bool     `name:"llb" help:"Print what container steps tell BuildKit to do, before images are resolved."`
+	LLB    bool     `name:"llb" help:"Print what container steps tell BuildKit to do."`
 	JSON   bool     `name:"json" help:"The same as --format json."`
 	pipelineFlag
 }
@@ -100,7 +96,7 @@ func (c *pipelineShowCmd) Run(ctx context.Context, env *Env) error {
 		return err
 	}
 	if c.LLB {
-		return showLLB(ctx, env, c.root(env), planned)
+		return printLLB(ctx, env, env.path(c.File), c.Steps)
 	}
 	draw := map[string]func(*plan.Plan, plan.Analysis) []byte{
 		"text": graph.Text, "dot": graph.DOT, "mermaid": graph.Mermaid, "svg": graph.SVG, "json": graph.JSON,
@@ -111,42 +107,6 @@ func (c *pipelineShowCmd) Run(ctx context.Context, env *Env) error {
 	env.json = false // what is drawn is the whole result; an error stays an error
 	_, err = env.Stdout.Write(draw[c.Format](planned, planned.Analyse(durations(c.root(env), p))))
 	return err
-}
-
-// showLLB prints the definition of every container step.
-func showLLB(ctx context.Context, env *Env, root string, planned *plan.Plan) error {
-	for _, s := range planned.Steps {
-		text := fmt.Sprintf("# %s: a %s step, which needs no BuildKit\n", s.Name, s.Isolation)
-		if s.Isolation == pipeline.Container {
-			definition, err := define(ctx, root, planned, s)
-			if err != nil {
-				return err
-			}
-			text = fmt.Sprintf("# %s\n%s", s.Name, definition)
-		}
-		if err := env.print("%s", text); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// define compiles one step, as text. An image of a registry stays the name that it is,
-// since nothing is asked of anybody; one on disk is looked up.
-func define(ctx context.Context, root string, planned *plan.Plan, s plan.Step) (string, error) {
-	img := compile.Image{Ref: s.Image}
-	if strings.HasPrefix(s.Image, "oci-layout://") {
-		found, err := image.Resolve(ctx, s.Image, root, image.Local())
-		if err != nil {
-			return "", err
-		}
-		img = compile.Image{Ref: "attest/layout@" + found.Manifest.String(), Store: "layout", Env: found.Env}
-	}
-	definition, err := compile.New(planned, s, img).Definition(ctx, compile.InputsName, image.Local())
-	if err != nil {
-		return "", err
-	}
-	return dump.Text(definition)
 }
 
 // count writes a number of things.
