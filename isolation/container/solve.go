@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
@@ -127,7 +128,9 @@ func (s *solve) explain(err error) error {
 			Hints: []string{"see attest engine status", "run it again: the engine is started anew"},
 		}
 	}
-	if s.watch.failedPart() == imagePart {
+	// The image is the one operation that BuildKit may put off until its
+	// content is needed, and whose key it has to compute.
+	if s.watch.failedPart() == imagePart || strings.Contains(err.Error(), "compute cache key") {
 		return &executor.ImageError{Image: s.job.Image, Err: err}
 	}
 	return err

@@ -106,6 +106,10 @@ func (s Step) Compose(parts ...llb.State) llb.State {
 	return llb.Scratch().File(action, s.constraints("workspace")...)
 }
 
+// noContentKey keeps BuildKit from reading all files of a mount for a key by
+// which it would merge two executions that run at the same time.
+var noContentKey = llb.ContentCache(llb.MountContentCacheOff)
+
 var epoch = time.Unix(0, 0).UTC() // never written to
 
 // Exec runs the command in the workspace and is what stands there
@@ -142,7 +146,7 @@ func (s Step) Exec(workspace llb.State) (llb.State, error) {
 		run = append(run, o)
 	}
 	exec := root.Run(run...)
-	after := exec.AddMount(Workspace, workspace)
+	after := exec.AddMount(Workspace, workspace, noContentKey)
 	return llb.Scratch().File(
 		llb.Copy(after, "/", "/", outputFilter(s.Outputs)),
 		s.constraints("outputs")...), nil

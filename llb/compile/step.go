@@ -74,7 +74,7 @@ func (s Step) command() ([]string, []llb.RunOption, error) {
 	case c.Script != "":
 		script := llb.Scratch().File(
 			llb.Mkfile("/run", 0o755, []byte(c.Script), llb.WithCreatedTime(epoch)), s.constraints("script")...)
-		return []string{scriptDir + "/run"}, []llb.RunOption{llb.AddMount(scriptDir, script, llb.Readonly)}, nil
+		return []string{scriptDir + "/run"}, []llb.RunOption{llb.AddMount(scriptDir, script, llb.Readonly, noContentKey)}, nil
 	default:
 		return nil, nil, errors.New("no command")
 	}

@@ -44,6 +44,9 @@ func (d *dumper) mount(m *pb.Mount) string {
 	if m.Readonly {
 		words = append(words, "read-only")
 	}
+	if m.ContentCache == pb.MountContentCache_OFF {
+		words = append(words, "no-content-key")
+	}
 	if m.Output >= 0 {
 		words = append(words, "output", fmt.Sprint(m.Output))
 	}
