@@ -185,13 +185,10 @@ func (o *outputs) clear() {
 	})
 }
 
-// prune removes what came back and matches no pattern: patterns with wildcards
-// let through more than they match on their way, see package compile.
+// prune removes what came back and matches no pattern: wildcards, and names that
+// BuildKit would read differently, let through more than they match on their
+// way, see package compile.
 func (o *outputs) prune(ctx context.Context) error {
-	exact := func(p pipeline.Pattern) bool { return !p.Glob && !p.Exclude }
-	if !slices.ContainsFunc(o.patterns, func(p pipeline.Pattern) bool { return !exact(p) }) {
-		return nil
-	}
 	matched, _, err := plan.MatchOutputs(ctx, o.staging, o.patterns)
 	if err != nil {
 		return err
