@@ -34,10 +34,14 @@ func (initCmd) Help() string {
 
 // Run writes attest.yaml, .attest and what git is to ignore.
 func (c *initCmd) Run(env *Env) error {
-	project := os.DirFS(env.Dir)
+	dir, err := os.OpenRoot(env.Dir) // a link out of the project is not followed
+	if err != nil {
+		return fmt.Errorf("opening the project: %w", err)
+	}
+	defer dir.Close()
+	project := dir.FS()
 	template := scaffold.Detect(project)
 	if c.Template != "" {
-		var err error
 		if template, err = scaffold.Find(c.Template); err != nil {
 			return &usageError{err: err}
 		}
@@ -46,16 +50,16 @@ func (c *initCmd) Run(env *Env) error {
 		}
 	}
 	folder := filepath.Base(env.Dir)
-	if err := c.write(filepath.Join(env.Dir, "attest.yaml"), template.Pipeline(project, folder)); err != nil {
+	if err := c.write(dir, template.Pipeline(project, folder)); err != nil {
 		return err
 	}
 	if err := makeStateDir(env.Dir); err != nil {
 		return err
 	}
-	if err := addLines(filepath.Join(env.Dir, ".gitignore"), stateDir+"/"); err != nil {
+	if err := addLines(dir, ".gitignore", stateDir+"/"); err != nil {
 		return err
 	}
-	if err := addLines(filepath.Join(env.Dir, ".attestignore"), notIgnored(project, template.Ignored(project, folder))...); err != nil {
+	if err := addLines(dir, ".attestignore", notIgnored(project, template.Ignored(project, folder))...); err != nil {
 		return err
 	}
 	if env.json {
@@ -68,13 +72,13 @@ func (c *initCmd) Run(env *Env) error {
 	return env.print("wrote attest.yaml for %s\nnext: attest run", template.Help)
 }
 
-// write makes the file, which must not be there unless it is to be replaced.
-func (c *initCmd) write(path string, text []byte) error {
+// write makes attest.yaml, which must not be there unless it is to be replaced.
+func (c *initCmd) write(dir *os.Root, text []byte) error {
 	flags := os.O_WRONLY | os.O_CREATE | os.O_EXCL
 	if c.Force {
 		flags = os.O_WRONLY | os.O_CREATE | os.O_TRUNC
 	}
-	f, err := os.OpenFile(path, flags, 0o644)
+	f, err := dir.OpenFile("attest.yaml", flags, 0o644)
 	if errors.Is(err, fs.ErrExist) {
 		return &executor.HintedError{
 			Err: errors.New("attest.yaml is there already"), Hints: []string{"--force overwrites it"},
@@ -100,8 +104,8 @@ func notIgnored(project fs.FS, lines []string) []string {
 
 // addLines appends the lines that a file does not have, making the file where
 // there is none.
-func addLines(path string, lines ...string) error {
-	data, err := os.ReadFile(path)
+func addLines(dir *os.Root, name string, lines ...string) error {
+	data, err := dir.ReadFile(name)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -120,7 +124,7 @@ func addLines(path string, lines ...string) error {
 	if !missing {
 		return nil
 	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	f, err := dir.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os/exec"
@@ -84,10 +85,15 @@ func printLLB(ctx context.Context, env *Env, file string, steps []string) error 
 	}
 	cmd := exec.CommandContext(ctx, program, append([]string{"llb", "--pipeline", file, "--"}, steps...)...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = env.Environ, env.Stdout, env.Stderr
-	if err := cmd.Run(); err != nil {
+	var exit *exec.ExitError
+	switch err := cmd.Run(); {
+	case err == nil:
+		return nil
+	case errors.As(err, &exit): // it has said why on stderr
 		return fmt.Errorf("printing LLB: %w", err)
+	default:
+		return fmt.Errorf("%w: starting the worker: %w", executor.ErrUnavailable, err)
 	}
-	return nil
 }
 
 // engineAddress says which BuildKit is meant: the setting, or where nobody set

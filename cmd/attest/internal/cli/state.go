@@ -15,11 +15,15 @@ import (
 // it out of the repository: a private key must not be committed by the `git
 // add` of somebody who never heard of it.
 func makeStateDir(root string) error {
-	dir := filepath.Join(root, stateDir)
-	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+	dir, err := os.OpenRoot(root) // a link out of the project is not followed
+	if err != nil {
 		return fmt.Errorf("making %s: %w", stateDir, err)
 	}
-	f, err := os.OpenFile(filepath.Join(dir, ".gitignore"), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	defer dir.Close()
+	if err := dir.Mkdir(stateDir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("making %s: %w", stateDir, err)
+	}
+	f, err := dir.OpenFile(filepath.Join(stateDir, ".gitignore"), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}

@@ -91,11 +91,6 @@ func isFile(project fs.FS, name string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-func isFolder(project fs.FS, name string) bool {
-	info, err := fs.Stat(project, name)
-	return err == nil && info.IsDir()
-}
-
 // maxRead bounds what is read of a project's file.
 const maxRead = 1 << 20
 
