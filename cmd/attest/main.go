@@ -24,9 +24,7 @@ func run() int {
 	defer stop()
 	// The first signal asks, the second one ends the program.
 	defer context.AfterFunc(ctx, stop)()
-	// Whoever reads our output and goes away ends a run as Ctrl-C does,
-	// instead of leaving its steps behind.
-	ctx, release := signal.NotifyContext(ctx, syscall.SIGPIPE)
+	ctx, release := untilUnread(ctx)
 	defer release()
 	return cli.Main(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 }

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -218,4 +219,38 @@ func (w *world) stopEngine(t *testing.T, environ ...string) {
 	cmd := w.command(context.WithoutCancel(t.Context()), w.dir, "engine", "stop")
 	cmd.Env = append(cmd.Env, environ...)
 	finish(t, cmd).want(t, 0)
+}
+
+// TestReaderGone: who reads attest's output and goes away ends the run.
+func TestReaderGone(t *testing.T) {
+	const seconds = "86398.1004"
+	w := need(t)
+	// A line every now and then is what finds out.
+	dir := w.project(t, strings.Replace(sleeper(seconds), "      sleep "+seconds,
+		"      sleep "+seconds+" &\n      while sleep 0.1; do echo drop; done", 1))
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := w.command(t.Context(), dir, "run", "sleep")
+	cmd.Stdout, cmd.Stderr = write, write
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	until(t, 60*time.Second, "the step to run", func() bool { return sleeping(seconds) == 2 })
+	if err := errors.Join(write.Close(), read.Close()); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	_ = cmd.Wait() // its exit code is looked at next
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("attest took %s to end", took)
+	}
+	if code := cmd.ProcessState.ExitCode(); code != 130 {
+		t.Errorf("exit code %d, want 130", code)
+	}
+	if left := processes(seconds); len(left) > 0 {
+		t.Errorf("still alive: %q", left)
+	}
 }
