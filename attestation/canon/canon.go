@@ -60,18 +60,6 @@ func transform(text []byte) ([]byte, error) {
 // of v returns byte for byte. Otherwise the error matches [ErrInvalid] or
 // [ErrNotCanonical], and what v then holds means nothing.
 func Unmarshal(data []byte, v any) error {
-	if len(data) == 0 {
-		return fmt.Errorf("%w: empty", ErrInvalid)
-	}
-	// This pass refuses what encoding/json would mend or overlook: repeated
-	// keys, lone surrogates, invalid UTF-8, rounded numbers.
-	once, err := transform(data)
-	if err != nil {
-		return err
-	}
-	if !bytes.Equal(once, data) {
-		return ErrNotCanonical
-	}
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
@@ -80,8 +68,9 @@ func Unmarshal(data []byte, v any) error {
 	if _, err := d.Token(); err != io.EOF {
 		return fmt.Errorf("%w: something follows the value", ErrNotCanonical)
 	}
-	// And this one refuses keys that encoding/json matched without regard to
-	// case, and absent keys that would have been written.
+	// encoding/json matches keys without regard to case, lets the last of a
+	// repeated key win, mends invalid text and rounds numbers. What it changed
+	// in reading comes out different in writing.
 	again, err := Marshal(v)
 	if err != nil {
 		return err

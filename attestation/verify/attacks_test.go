@@ -230,15 +230,28 @@ var attacks = []struct {
 		s.do(os.RemoveAll(s.path(".attest")))
 		s.write("src/main.c", "")
 	}},
-	{"listing_planted", "a changed input, and a listing of the change in place of the one that was kept", "files", "changed src/ (input of build): want blake3:", func(s *scene) {
+	{"listing_planted", "a changed input, and in place of the listing that was kept one that blames another file", "files", "changed src/ (input of build): want blake3:", func(s *scene) {
 		then := s.r.Steps[0].Inputs[1].Hash.Hex()
+		util, err := os.ReadFile(s.path("src/lib/util.c"))
+		s.do(err)
 		s.write("src/main.c", "")
+		s.write("src/lib/util.c", "")
 		fake := *s.r
 		fake.Steps = slices.Clone(s.r.Steps)
 		receipttest.Record(s, s.dir, &fake, 0, []string{"src"}, nil)
+		s.write("src/lib/util.c", string(util))
 		listings := ".attest/receipts/listings/"
 		s.do(os.Rename(s.path(listings+fake.Steps[0].Inputs[0].Hash.Hex()), s.path(listings+then)))
 	}},
+	{"listing_lies", "a listing that its writer hashed with a wrong size in it, so that no file seems to differ", "files", "changed src/ (input of build): want blake3:", resigned(func(s *scene) {
+		src := &s.r.Steps[0].Inputs[1]
+		listings := ".attest/receipts/listings/"
+		text, err := os.ReadFile(s.path(listings + src.Hash.Hex()))
+		s.do(err)
+		lie := strings.Replace(string(text), "f 0644 29 ", "f 0644 30 ", 1)
+		src.Hash = digest.Of([]byte(lie))
+		s.write(listings+src.Hash.Hex(), lie)
+	})},
 
 	// Several at once: all are reported.
 	{"everything", "all at once", "run pipeline files signature", "", func(s *scene) {

@@ -59,7 +59,10 @@ func TestSecondImplementation(t *testing.T) {
 	if err != nil || len(vectors) == 0 {
 		t.Fatalf("no vectors (%v)", err)
 	}
-	for _, file := range vectors {
+	for i, file := range vectors {
+		if testing.Short() && i%8 != 0 {
+			continue // starting two programs a hundred times takes a while
+		}
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
