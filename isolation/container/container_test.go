@@ -49,6 +49,7 @@ func TestConformance(t *testing.T) {
 				{Name: "USER", Value: "root"},
 			},
 			Sealed:   true,
+			Text:     true,
 			Controls: []string{"mount-namespace", "network-none", "pid-namespace", "seccomp"},
 		}
 	})

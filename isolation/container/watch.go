@@ -94,10 +94,12 @@ func (w *watch) vertex(v *client.Vertex, ended *func()) {
 		return
 	}
 	w.mu.Lock()
-	first := w.begin == nil
+	// It begins anew when the image's layers had to be fetched for it.
+	again := w.begin == nil || !w.begin.Equal(*v.Started)
 	w.begin, w.end = v.Started, v.Completed
 	w.mu.Unlock()
-	if first {
+	if again {
+		(*ended)()
 		w.report.send(executor.Progress{Doing: executor.Running})
 		*ended = w.started()
 	}

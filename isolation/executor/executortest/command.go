@@ -13,6 +13,7 @@ import (
 func (s *suite) testCommand(t *testing.T) {
 	t.Run("exit code", s.testExitCode)
 	t.Run("words", s.testWords)
+	t.Run("no text", s.testNoText)
 	t.Run("shell", s.testShell)
 	t.Run("script", s.testScript)
 	t.Run("not there", s.testNotThere)
@@ -35,7 +36,7 @@ func (s *suite) testExitCode(t *testing.T) {
 		// it to the second command to say the same.
 		{"kill -KILL $$; exit 137", 137},
 		{"kill -TERM $$; exit 143", 143},
-		{"sh -c 'kill -SEGV $$'", 139},
+		{"sh -c 'kill -SEGV $$'; exit $?", 139},
 	} {
 		t.Run(test.script, func(t *testing.T) {
 			p := s.project(t)
@@ -58,13 +59,34 @@ func (s *suite) testWords(t *testing.T) {
 		{"a", "b"},
 		{"", "a", ""},
 		{"$HOME", "`id`", "$(id)", "*", "~", "\\"},
-		{"-n", "--", "'", `"`, "a\nb", "a\tb", "ø\u0301", "\xff"},
+		{"-n", "--", "'", `"`, "a\nb", "a\tb", "ø\u0301"},
 		{strings.Repeat("x", 100_000)},
 	} {
 		name := fmt.Sprintf("%.20q", words)
 		t.Run(name, func(t *testing.T) {
 			p := s.project(t)
 			p.run(p.argv(append(show[:3:3], words...)...)).wantStdout(t, "<"+strings.Join(words, "><")+">")
+		})
+	}
+}
+
+// testNoText has words and values of any bytes arrive as they are, or stop the
+// job: they are never turned into others.
+func (s *suite) testNoText(t *testing.T) {
+	for _, name := range []string{"word", "value"} {
+		t.Run(name, func(t *testing.T) {
+			p := s.project(t)
+			job := p.argv("printf", "%s", "a\xffb")
+			if name == "value" {
+				job = p.shell(`printf %s "$LATIN"`)
+				job.Env = []pipeline.Var{{Name: "LATIN", Value: "a\xffb"}}
+			}
+			got := p.run(job)
+			if !s.Text {
+				got.wantStdout(t, "a\xffb")
+			} else if got.err == nil {
+				t.Fatalf("no error; exit code %d, stdout %q", got.ExitCode, got.stdout)
+			}
 		})
 	}
 }

@@ -33,6 +33,9 @@ type Fixture struct {
 	// of the project, that nothing but its outputs comes back, and that an
 	// input which changed after it was hashed is an error.
 	Sealed bool
+	// Text says that words and variables which are no UTF-8 are refused, where
+	// other levels hand them on as they are.
+	Text bool
 	// Exposed says that this machine lets the level hide nothing, so that what
 	// is in .attest is within reach of a command.
 	Exposed bool
