@@ -286,6 +286,18 @@ func TestStateFolder(t *testing.T) {
 			t.Errorf("something was made elsewhere: %v", items)
 		}
 	})
+	t.Run("a link inside the project", func(t *testing.T) {
+		p := newProject(t, "steps: {s: {run: x, inputs: []}}\n", map[string]string{"src/a": ""}, nil)
+		if err := os.Symlink("src", p.path(".attest")); err != nil {
+			t.Fatal(err)
+		}
+		if rec, err := engine.Run(context.Background(), p.options); err == nil || rec != nil || !strings.Contains(err.Error(), ".attest") {
+			t.Errorf("record %v, error %v", rec, err)
+		}
+		if items, _ := os.ReadDir(p.path("src")); len(items) != 1 {
+			t.Errorf("something was made among the sources: %v", items)
+		}
+	})
 	t.Run("a link for a lock", func(t *testing.T) {
 		p := newProject(t, "steps: {s: {run: x, inputs: []}}\n", map[string]string{".attest/x": ""}, nil)
 		victim := filepath.Join(t.TempDir(), "victim")
@@ -320,7 +332,7 @@ func TestNoSpace(t *testing.T) {
 	}
 	big := strings.Repeat("0123456789abcdef", 64<<10) // 1 MB
 	tests := map[string]func(context.Context, job) (int, error){
-		"log":    func(_ context.Context, j job) (int, error) { return 0, errors.Join(say(j.Stdout, big), leaveAll(j)) },
+		"log":    func(_ context.Context, j job) (int, error) { return 0, errors.Join(leaveAll(j), say(j.Stdout, big)) },
 		"output": func(_ context.Context, j job) (int, error) { return 0, j.put("dist/file", big) },
 	}
 	for name, step := range tests {
