@@ -52,5 +52,5 @@ trap - EXIT
 restore
 run attest verify "$receipt"
 
-say "Next: read examples/go-service/attest.yaml and $receipt,"
-echo "or run \"$attest init\" in a project of your own."
+say "Next: in examples/go-service, read attest.yaml and"
+echo "$receipt, or run bin/attest init in a project of your own."
