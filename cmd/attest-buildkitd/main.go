@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build linux
+
 // Command attest-buildkitd is the embedded engine, which attest starts when a
 // step needs a container. Package isolation/buildkitd is its body.
 package main
@@ -13,9 +15,9 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
+	"github.com/attest-pipeline/attest/cmd/internal/version"
 	"github.com/attest-pipeline/attest/isolation/buildkitd"
 	"github.com/attest-pipeline/attest/isolation/buildkitd/launch"
 	"github.com/attest-pipeline/attest/isolation/executor"
@@ -24,7 +26,7 @@ import (
 func main() { os.Exit(run(os.Args[1:], os.Environ(), os.Stdout, os.Stderr)) }
 
 func run(args, environ []string, stdout, stderr io.Writer) int {
-	o := buildkitd.Options{Environ: environ, Version: version(), Log: slog.New(slog.NewTextHandler(stderr, nil))}
+	o := buildkitd.Options{Environ: environ, Version: version.Version, Log: slog.New(slog.NewTextHandler(stderr, nil))}
 	flags := flag.NewFlagSet("attest-buildkitd", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&o.StateDir, "state-dir", "", "the engine's `folder` (default as attest has it)")
@@ -36,7 +38,7 @@ func run(args, environ []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	if *showVersion {
-		fmt.Fprintf(stdout, "attest-buildkitd %s (buildkit %s)\n", version(), buildkitd.BuildKitVersion())
+		fmt.Fprintf(stdout, "attest-buildkitd %s (buildkit %s)\n", version.Version, buildkitd.BuildKitVersion())
 		return 0
 	}
 	code, err := serve(o)
@@ -77,12 +79,4 @@ func serve(o buildkitd.Options) (int, error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	return 0, buildkitd.Run(ctx, o)
-}
-
-// version is the module's, as the Go toolchain recorded it.
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "(devel)"
 }

@@ -21,6 +21,11 @@ import (
 // runcState is where OCI runtimes keep what they know of running containers.
 const runcState = "/run"
 
+// maxStepLog is how many bytes of a step's log are handed on, per stream. They
+// are in memory until the step has ended, and so many that only a step that
+// has lost its way prints more; its log then says that it was cut.
+const maxStepLog = "1073741824"
+
 // orphanAge is how long a process that ended stays before it is reaped on
 // behalf of a parent that is gone. Our own children are waited for at once.
 const orphanAge = 30 * time.Second
@@ -75,11 +80,8 @@ func Settle() (hostPID int, err error) {
 	unix.Umask(0)
 	fscopy.UmaskIsZero = true
 	raiseLimits()
-	// No part of a step's log is left out.
-	for _, name := range []string{"BUILDKIT_STEP_LOG_MAX_SIZE", "BUILDKIT_STEP_LOG_MAX_SPEED"} {
-		if err := os.Setenv(name, "-1"); err != nil {
-			return 0, err
-		}
+	if err := errors.Join(os.Setenv("BUILDKIT_STEP_LOG_MAX_SIZE", maxStepLog), os.Setenv("BUILDKIT_STEP_LOG_MAX_SPEED", "-1")); err != nil {
+		return 0, err
 	}
 	// The /proc that is still mounted here is the one outside.
 	self, err := os.Readlink("/proc/self")

@@ -95,7 +95,7 @@ func (e *engine) Close() error { return e.controller.Close() }
 
 // controls name the protections that every step of this engine has.
 func controls() []string {
-	list := []string{"capabilities", "ipc-namespace", "mount-namespace", "pid-namespace", "resource-limits"}
+	list := []string{"capabilities-dropped", "ipc-namespace", "mount-namespace", "pid-namespace", "resource-limits"}
 	if _, err := os.Stat("/proc/self/ns/cgroup"); err == nil {
 		list = append(list, "cgroup-namespace")
 	}

@@ -4,6 +4,7 @@ package buildkitd_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -242,4 +243,33 @@ func TestStartedByHand(t *testing.T) {
 	}
 	_ = cmd.Wait()
 	eventually(t, 2*time.Second, "the engine is gone", func() bool { return syscall.Kill(s.PID, 0) != nil })
+}
+
+// Where overlayfs cannot be used, as inside most containers, files are copied.
+func TestStateOnOverlay(t *testing.T) {
+	d := buildkitdtest.New(t)
+	base := t.TempDir()
+	for _, dir := range []string{"lower", "upper", "work", "merged"} {
+		if err := os.Mkdir(filepath.Join(base, dir), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.StateDir = filepath.Join(base, "merged")
+	err := syscall.Mount("overlay", d.StateDir, "overlay", 0,
+		"lowerdir="+base+"/lower,upperdir="+base+"/upper,workdir="+base+"/work")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(d.Stop(context.Background()), syscall.Unmount(filepath.Join(base, "merged"), 0)); err != nil {
+			t.Error(err)
+		}
+	})
+	s := ensure(t, d)
+	if s.Snapshotter != "native" {
+		t.Errorf("snapshotter %q", s.Snapshotter)
+	}
+	if out, err := solve(t.Context(), dial(t, s.Address), step(t, "exit", "0")); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
 }

@@ -23,7 +23,9 @@ import (
 )
 
 const (
-	lockTimeout  = time.Second             // others hold the lock for moments, to look
+	lockTimeout  = time.Second // others hold the lock for moments, to look
+	logCheck     = time.Minute
+	maxLog       = 16 << 20
 	drainTimeout = 1200 * time.Millisecond // for running steps, when told to end
 )
 
@@ -143,6 +145,7 @@ func serve(ctx context.Context, o Options, files launch.Files) error {
 
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(use.listener(grpcListener)) }()
+	go boundLog(ctx)
 	about := engine.about
 	about.Running, about.PID, about.Since = true, o.HostPID, time.Now()
 	go launch.Answer(controlListener, func() (launch.Status, bool) { return use.status(about) },
@@ -160,6 +163,23 @@ func serve(ctx context.Context, o Options, files launch.Files) error {
 		o.Log.Warn("ending", "why", errDrained)
 	}
 	return err
+}
+
+// boundLog empties the log, if it is a file that this process has filled, so
+// that an engine that lives for ever does not fill the disk with complaints.
+func boundLog(ctx context.Context) {
+	tick := time.NewTicker(logCheck)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if info, err := os.Stderr.Stat(); err == nil && info.Mode().IsRegular() && info.Size() > maxLog {
+			_ = os.Stderr.Truncate(0) // it is open for appending
+		}
+	}
 }
 
 // listen makes a unix socket for this user alone. A socket that a killed

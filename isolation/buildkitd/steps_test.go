@@ -5,15 +5,20 @@ package buildkitd_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/client/llb"
+	gateway "github.com/moby/buildkit/frontend/gateway/client"
 	gatewayapi "github.com/moby/buildkit/frontend/gateway/pb"
+	"github.com/moby/buildkit/solver/pb"
 	"golang.org/x/sys/unix"
 
 	"github.com/attest-pipeline/attest/isolation/buildkitd/buildkitdtest"
@@ -143,3 +148,54 @@ func listenLocally(t *testing.T) string {
 	t.Cleanup(func() { l.Close() })
 	return l.Addr().String()
 }
+
+// Containers that somebody talks to are BuildKit's own; they must work too.
+func TestContainerOfAGateway(t *testing.T) {
+	c := dial(t, buildkitdtest.Start(t))
+	var out strings.Builder
+	build := func(ctx context.Context, g gateway.Client) (*gateway.Result, error) {
+		def, err := rootfs(t).Marshal(ctx)
+		if err != nil {
+			return nil, err
+		}
+		res, err := g.Solve(ctx, gateway.SolveRequest{Definition: def.ToPB(), Evaluate: true})
+		if err != nil {
+			return nil, err
+		}
+		ref, err := res.SingleRef()
+		if err != nil {
+			return nil, err
+		}
+		ctr, err := g.NewContainer(ctx, gateway.NewContainerRequest{
+			Mounts: []gateway.Mount{{Dest: "/", MountType: pb.MountType_BIND, Ref: ref}}, NetMode: pb.NetMode_NONE,
+		})
+		if err != nil {
+			return nil, err
+		}
+		defer ctr.Release(ctx)
+		first, err := ctr.Start(ctx, gateway.StartRequest{Args: []string{"/bin/step", "sleep", "60"}, Cwd: "/"})
+		if err != nil {
+			return nil, err
+		}
+		second, err := ctr.Start(ctx, gateway.StartRequest{Args: []string{"/bin/step", "look"}, Cwd: "/", Stdout: nopCloser{&out}})
+		if err != nil {
+			return nil, err
+		}
+		if err := second.Wait(); err != nil {
+			return nil, err
+		}
+		_ = first.Signal(ctx, syscall.SIGKILL)
+		_ = first.Wait()
+		return res, nil
+	}
+	if _, err := c.Build(t.Context(), client.SolveOpt{}, "", build, nil); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out.String(), "hostname: attest\n") {
+		t.Errorf("got:\n%s", out.String())
+	}
+}
+
+type nopCloser struct{ io.Writer }
+
+func (nopCloser) Close() error { return nil }

@@ -18,6 +18,7 @@ import (
 	cachemeta "github.com/moby/buildkit/cache/metadata"
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/executor"
+	"github.com/moby/buildkit/executor/resources"
 	"github.com/moby/buildkit/executor/runcexecutor"
 	"github.com/moby/buildkit/snapshot/containerd"
 	"github.com/moby/buildkit/solver/pb"
@@ -81,10 +82,15 @@ func newWorker(ctx context.Context, o Options, files launch.Files) (*base.Worker
 // newExecutor makes what runs processes, for the worker to be.
 func newExecutor(opt base.WorkerOpt, runtime string, files launch.Files) (executor.Executor, error) {
 	cgroup := cgroupParent(files)
+	monitor, err := resources.NewMonitor()
+	if err != nil {
+		return nil, err
+	}
 	containers, err := runcexecutor.New(runcexecutor.Opt{
 		Root:                filepath.Join(opt.Root, "containers"),
 		CommandCandidates:   []string{runtime},
 		DefaultCgroupParent: cgroup,
+		ResourceMonitor:     monitor,
 	}, opt.NetworkProviders)
 	if err != nil {
 		return nil, err

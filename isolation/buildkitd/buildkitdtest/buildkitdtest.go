@@ -136,9 +136,11 @@ flock -w 5 "$1/engine.lock" true || kill -9 "$pid"
 rm -rf "$1"`
 	// A plain descriptor for our end: a file would be closed when collected.
 	var pipe [2]int
-	if err := syscall.Pipe2(pipe[:], syscall.O_CLOEXEC); err != nil {
+	if err := syscall.Pipe(pipe[:]); err != nil {
 		return err
 	}
+	syscall.CloseOnExec(pipe[0])
+	syscall.CloseOnExec(pipe[1])
 	stdin := os.NewFile(uintptr(pipe[0]), "pipe")
 	defer stdin.Close()
 	cmd := exec.Command("/bin/sh", "-c", script, "sh", dir)
