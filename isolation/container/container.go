@@ -18,7 +18,6 @@ import (
 	"fmt"
 	"os"
 	"sync"
-	"time"
 
 	"github.com/moby/buildkit/identity"
 	// BuildKit's own codec: it carries file names of any bytes, and is faster.
@@ -48,7 +47,7 @@ type Options struct {
 // Executor runs steps in containers. Safe for concurrent use.
 type Executor struct {
 	options Options
-	key     func() ([]byte, error)
+	key     func() []byte
 
 	turn chan struct{} // holds a token while somebody connects
 	mu   sync.Mutex
@@ -61,7 +60,7 @@ var _ executor.Executor = (*Executor)(nil)
 func New(o Options) *Executor {
 	return &Executor{
 		options: o,
-		key:     sync.OnceValues(func() ([]byte, error) { return loadKey(o.KeyFile) }),
+		key:     sync.OnceValue(func() []byte { return loadKey(o.KeyFile) }),
 		turn:    make(chan struct{}, 1),
 	}
 }
@@ -95,10 +94,6 @@ func (e *Executor) Run(ctx context.Context, job executor.Job, streams executor.S
 	if err != nil {
 		return executor.Outcome{}, err
 	}
-	key, err := e.key()
-	if err != nil {
-		return executor.Outcome{}, err
-	}
 	root, err := os.OpenRoot(job.Root)
 	if err != nil {
 		return executor.Outcome{}, err
@@ -113,7 +108,7 @@ func (e *Executor) Run(ctx context.Context, job executor.Job, streams executor.S
 	s := &solve{
 		job: job, image: img, conn: conn,
 		step:    newStep(job, img),
-		inputs:  newInputs(root, job.Inputs, key, report),
+		inputs:  newInputs(root, job.Inputs, e.key(), report),
 		outputs: newOutputs(staging, job.Outputs, report),
 		watch:   newWatch(job, streams, report),
 	}
@@ -183,6 +178,3 @@ func snapshotHint(job executor.Job) string {
 }
 
 var errTimedOut = errors.New("the step ran for longer than its timeout")
-
-// grace is how long an engine may take to end a step that was told to end.
-const grace = 900 * time.Millisecond

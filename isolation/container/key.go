@@ -4,9 +4,6 @@ package container
 
 import (
 	"crypto/rand"
-	"errors"
-	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -14,24 +11,18 @@ import (
 const keySize = 32
 
 // loadKey returns the key in the file at path, which it makes where there is
-// none, or a new key where path is empty. A file that is no key is replaced: the
-// key protects nothing that was made before it.
-func loadKey(path string) ([]byte, error) {
+// none that can be read. Where path is empty or cannot be written to, the key is
+// good for this process alone, which costs time and nothing else.
+func loadKey(path string) []byte {
 	if path == "" {
-		return newKey(), nil
+		return newKey()
 	}
-	key, err := os.ReadFile(path)
-	if err == nil && len(key) == keySize {
-		return key, nil
+	if key, err := os.ReadFile(path); err == nil && len(key) == keySize {
+		return key
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("reading the key of file times: %w", err)
-	}
-	key = newKey()
-	if err := writeKey(path, key); err != nil {
-		return nil, fmt.Errorf("writing the key of file times: %w", err)
-	}
-	return key, nil
+	key := newKey()
+	_ = writeKey(path, key)
+	return key
 }
 
 func newKey() []byte {

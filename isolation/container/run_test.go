@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -160,7 +161,7 @@ func TestKept(t *testing.T) {
 	key := filepath.Join(t.TempDir(), "state", "key")
 	img := imagetest.Busybox(t)
 	dir, files := project(t, map[string]string{"in": "planned"})
-	j := job(img, dir, files, "cat in > out; stat -c %Y in", "out")
+	j := job(img, dir, files, "cat in > out", "out")
 	run(t, start(t, key), j)
 
 	write(t, filepath.Join(dir, "in"), "changed")
@@ -175,6 +176,18 @@ func TestKept(t *testing.T) {
 	}
 	if info, err := os.Stat(key); err != nil || info.Mode().Perm() != 0o600 || info.Size() != 32 {
 		t.Errorf("the key's file: %v, %v", info, err)
+	}
+}
+
+// TestTimes: the times of a workspace say nothing of this machine or this run,
+// and nothing of the key.
+func TestTimes(t *testing.T) {
+	dir, files := project(t, map[string]string{"in": "x", "dir/in": "y"})
+	staging, _ := run(t, start(t, ""), job(imagetest.Busybox(t), dir, files, "stat -c %Y in dir dir/in > out", "out"))
+	const day = 24 * 60 * 60
+	want := strings.Repeat(strconv.Itoa(3653*day)+"\n", 3) // 1980-01-02
+	if got := read(t, filepath.Join(staging, "out")); got != want {
+		t.Errorf("times %q, want %q", got, want)
 	}
 }
 

@@ -120,6 +120,10 @@ func (s *solve) outcome(ctx context.Context, cause, err error) (executor.Outcome
 
 // explain says what an error of the engine means.
 func (s *solve) explain(err error) error {
+	// The image is the one operation that BuildKit may put off until its
+	// content is needed, and whose key it has to compute.
+	pulling := s.watch.failedPart() == imagePart || strings.Contains(err.Error(), "compute cache key")
+	err = &engineError{err}
 	switch grpcerrors.Code(err) {
 	case codes.Unavailable, codes.Canceled:
 		// Nobody here canceled: the engine was told to stop, or killed.
@@ -128,10 +132,22 @@ func (s *solve) explain(err error) error {
 			Hints: []string{"see attest engine status", "run it again: the engine is started anew"},
 		}
 	}
-	// The image is the one operation that BuildKit may put off until its
-	// content is needed, and whose key it has to compute.
-	if s.watch.failedPart() == imagePart || strings.Contains(err.Error(), "compute cache key") {
+	if pulling {
 		return &executor.ImageError{Image: s.job.Image, Err: err}
 	}
 	return err
 }
+
+// engineError is an error of the engine without the words of the transports
+// that it came through.
+type engineError struct{ err error }
+
+func (e *engineError) Error() string {
+	text := strings.TrimPrefix(e.err.Error(), "failed to solve: ")
+	if i := strings.LastIndex(text, " desc = "); i >= 0 {
+		text = text[i+len(" desc = "):]
+	}
+	return text
+}
+
+func (e *engineError) Unwrap() error { return e.err }

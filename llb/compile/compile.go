@@ -110,7 +110,9 @@ func (s Step) Compose(parts ...llb.State) llb.State {
 // which it would merge two executions that run at the same time.
 var noContentKey = llb.ContentCache(llb.MountContentCacheOff)
 
-var epoch = time.Unix(0, 0).UTC() // never written to
+// epoch is the time of everything in a workspace: the same on every run, and a
+// day behind the earliest that ZIP archives can hold, wherever midnight is.
+var epoch = time.Date(1980, time.January, 2, 0, 0, 0, 0, time.UTC) // never written to
 
 // Exec runs the command in the workspace and is what stands there
 // afterwards at and below the declared outputs, at paths relative to the
