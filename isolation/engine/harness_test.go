@@ -228,15 +228,6 @@ func (r *recorder) Emit(e event.Event) {
 	r.all = append(r.all, e)
 }
 
-// take returns the events and forgets them.
-func (r *recorder) take() []event.Event {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	all := r.all
-	r.all = nil
-	return all
-}
-
 // check makes sure of what holds for the events of every run.
 func (r *recorder) check(t *testing.T, rec *engine.Record) {
 	t.Helper()
