@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -38,6 +39,7 @@ func Contained() bool { return os.Getpid() == 1 }
 // it ended. Signals that ask for an end are handed on; if this process is
 // killed, so is the other one.
 func Contain() (int, error) {
+	runtime.LockOSThread() // the death of the thread, not of the process, is what the other one notices
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Args[0] = os.Args[0]
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr

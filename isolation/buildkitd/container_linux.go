@@ -126,8 +126,8 @@ func (c container) pid() int {
 
 // outcome turns the runtime's end into what BuildKit expects.
 func (c container) outcome(ctx context.Context, err error, valid []int) error {
-	if ctx.Err() != nil {
-		return &gatewayapi.ExitError{ExitCode: gatewayapi.UnknownExitStatus, Err: context.Cause(ctx)}
+	if cause := context.Cause(ctx); cause != nil {
+		return &gatewayapi.ExitError{ExitCode: gatewayapi.UnknownExitStatus, Err: cause}
 	}
 	code := 0
 	if err != nil {

@@ -10,6 +10,7 @@ package buildkitdtest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -23,7 +24,12 @@ import (
 	"github.com/attest-pipeline/attest/isolation/buildkitd/launch"
 )
 
-const idleTimeout = 2 * time.Minute
+const (
+	idleTimeout  = 2 * time.Minute
+	buildTimeout = 10 * time.Minute
+)
+
+var errBuild = errors.New("building attest-buildkitd took too long")
 
 // Start returns the address of an engine that all tests of this test binary
 // share. It ends, and its state is removed, when the binary ends.
@@ -98,7 +104,7 @@ var binary = sync.OnceValues(func() (string, error) {
 	if err := files.Make(); err != nil { // 0700 and ours
 		return "", err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
+	ctx, cancel := context.WithTimeoutCause(context.Background(), buildTimeout, errBuild)
 	defer cancel()
 	lock, err := launch.WaitLock(ctx, filepath.Join(dir, "build.lock"))
 	if err != nil {

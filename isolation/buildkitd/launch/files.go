@@ -55,10 +55,7 @@ func FilesIn(dir string) (Files, error) {
 	if err != nil {
 		return Files{}, fmt.Errorf("finding the state folder: %w", err)
 	}
-	// Two names of one folder must not mean two sockets.
-	if real, err := filepath.EvalSymlinks(dir); err == nil {
-		dir = real
-	}
+	dir = resolveLinks(dir)
 	f := Files{
 		StateDir:  dir,
 		Root:      filepath.Join(dir, "buildkit"),
@@ -73,6 +70,20 @@ func FilesIn(dir string) (Files, error) {
 	f.Socket = filepath.Join(f.SocketDir, "engine.sock")
 	f.Control = filepath.Join(f.SocketDir, "control.sock")
 	return f, nil
+}
+
+// resolveLinks follows the symbolic links of a path as far as it exists, so
+// that two names of one folder do not mean two sockets, nor does one name
+// before and after the folder was made.
+func resolveLinks(path string) string {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	parent := filepath.Dir(path)
+	if parent == path {
+		return path
+	}
+	return filepath.Join(resolveLinks(parent), filepath.Base(path))
 }
 
 // Name is a short name of the state folder, the same for every process.

@@ -21,7 +21,7 @@ import (
 
 // How long the parts of starting and stopping may take.
 const (
-	startTimeout = 20 * time.Second // until a new daemon answers
+	startTimeout = 30 * time.Second // until a new daemon answers
 	askTimeout   = 3 * time.Second  // until a living daemon answers
 	stopTimeout  = 5 * time.Second  // until a daemon that was told to stop is gone
 	poll         = 5 * time.Millisecond
@@ -109,6 +109,9 @@ func (d Daemon) Ensure(ctx context.Context, progress func(string)) (Status, erro
 // start is the slow half of Ensure: one caller at a time does it, the others
 // wait and find the engine running.
 func (d Daemon) start(ctx context.Context, files Files, progress func(string)) (Status, error) {
+	if err := CheckHost(d.Environ); err != nil {
+		return Status{}, err
+	}
 	if err := files.Make(); err != nil {
 		return Status{}, unavailable(err)
 	}
@@ -204,8 +207,8 @@ func stop(ctx context.Context, files Files) error {
 			return free.Close()
 		}
 	}
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
 	}
 	if err := files.kill(); err != nil {
 		return fmt.Errorf("killing the embedded engine: %w", err)

@@ -300,6 +300,28 @@ func TestEngineInheritsNoFiles(t *testing.T) {
 	}
 }
 
+// A folder has one set of files, by whatever name, made or not.
+func TestFilesOfOneFolder(t *testing.T) {
+	base := t.TempDir()
+	if err := errors.Join(os.Mkdir(filepath.Join(base, "real"), 0o700), os.Symlink("real", filepath.Join(base, "link"))); err != nil {
+		t.Fatal(err)
+	}
+	name := strings.Repeat("long-", 30)
+	before, err := launch.FilesIn(filepath.Join(base, "link", name, "state"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.Remove(before.SocketDir) })
+	if err := before.Make(); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{"link", "real"} {
+		if after, err := launch.FilesIn(filepath.Join(base, dir, name, "state")); err != nil || after != before {
+			t.Errorf("%s: got %+v, %v, want %+v", dir, after, err, before)
+		}
+	}
+}
+
 func TestDefaultStateDir(t *testing.T) {
 	for _, test := range []struct {
 		environ []string

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -22,9 +23,6 @@ const (
 // spawn starts the daemon and waits until it answers. The caller holds the
 // start lock.
 func (d Daemon) spawn(ctx context.Context, files Files) (Status, error) {
-	if err := CheckHost(d.Environ); err != nil {
-		return Status{}, err
-	}
 	program, err := d.program()
 	if err != nil {
 		return Status{}, err
@@ -42,7 +40,11 @@ func (d Daemon) spawn(ctx context.Context, files Files) (Status, error) {
 	if err := detach(cmd); err != nil {
 		return Status{}, unavailable(err)
 	}
-	if err := cmd.Start(); err != nil {
+	if err := cmd.Start(); errors.Is(err, syscall.EPERM) {
+		return Status{}, unavailable(fmt.Errorf("making namespaces for %s: %w", program, err),
+			"root of a container may not do that unless the container is privileged",
+			"or use another BuildKit: --engine ADDRESS")
+	} else if err != nil {
 		return Status{}, unavailable(fmt.Errorf("starting %s: %w", program, err))
 	}
 	died := make(chan error, 1)
