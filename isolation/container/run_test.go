@@ -98,6 +98,26 @@ func TestControls(t *testing.T) {
 	}
 }
 
+// TestOtherEngine: of an engine that somebody else set up, nothing is claimed
+// but what every BuildKit does when it is asked.
+func TestOtherEngine(t *testing.T) {
+	address := buildkitdtest.Start(t)
+	e := container.New(container.Options{
+		Connect: func(ctx context.Context, progress func(executor.Progress)) (*connect.Conn, error) {
+			return connect.Open(ctx, connect.Options{Address: address, Progress: progress})
+		},
+		Images: image.NewResolver("/", image.Local()),
+	})
+	defer e.Close()
+	_, outcome := run(t, e, job(imagetest.Busybox(t), t.TempDir(), tree.Tree{}, "true"))
+	if want := []string{"network-none"}; !slices.Equal(outcome.Controls, want) {
+		t.Errorf("controls %q, want %q", outcome.Controls, want)
+	}
+	if strings.Contains(outcome.Engine, "embedded") {
+		t.Errorf("engine %q", outcome.Engine)
+	}
+}
+
 // TestExecutedEveryTime: a run's outputs are its own, whatever the engine has
 // of an equal run before or at the same time.
 func TestExecutedEveryTime(t *testing.T) {
