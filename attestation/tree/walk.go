@@ -144,24 +144,49 @@ type Hasher struct {
 // Size, Digest, Target and, when asked for, SHA256. Symbolic links are not
 // followed. The first file that cannot be read ends it.
 func (h Hasher) Sum(ctx context.Context, root *os.Root, dir string, entries []Entry) error {
+	return h.each(ctx, len(entries), func(ctx context.Context, one *one, i int) error {
+		return one.sum(ctx, root, dir, &entries[i], nil)
+	})
+}
+
+// SumMissing is [Hasher.Sum] for those entries, with paths relative to root,
+// that have no digest yet. The Stats of files that it reads become what the
+// system said of each when it was opened: what changes a file afterwards
+// changes its Stat, unless that happens in the tick of the file system's clock
+// in which it was changed before.
+func (h Hasher) SumMissing(ctx context.Context, root *os.Root, found Found) error {
+	var missing []int
+	for i := range found.Entries {
+		if e := &found.Entries[i]; e.Kind != Dir && (e.Digest.IsZero() || h.SHA256 && e.SHA256.IsZero()) {
+			missing = append(missing, i)
+		}
+	}
+	return h.each(ctx, len(missing), func(ctx context.Context, one *one, k int) error {
+		i := missing[k]
+		return one.sum(ctx, root, "", &found.Entries[i], &found.Stats[i])
+	})
+}
+
+// each calls do for 0 to n-1, with as many workers as the Hasher has.
+func (h Hasher) each(ctx context.Context, n int, do func(context.Context, *one, int) error) error {
 	workers := h.Workers
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
 	}
 	var next atomic.Int64
 	group, ctx := errgroup.WithContext(ctx)
-	for range min(workers, max(1, len(entries)/16)) {
+	for range min(workers, max(1, n/16)) {
 		group.Go(func() error {
 			one := newOne(h.SHA256)
 			for {
 				i := int(next.Add(1)) - 1
-				if i >= len(entries) {
+				if i >= n {
 					return nil
 				}
 				if err := context.Cause(ctx); err != nil {
 					return err
 				}
-				if err := one.sum(ctx, root, dir, &entries[i]); err != nil {
+				if err := do(ctx, one, i); err != nil {
 					return err
 				}
 			}
@@ -185,7 +210,8 @@ func newOne(both bool) *one {
 	return o
 }
 
-func (o *one) sum(ctx context.Context, root *os.Root, dir string, e *Entry) error {
+// sum fills in e, and s when it is not nil.
+func (o *one) sum(ctx context.Context, root *os.Root, dir string, e *Entry, s *Stat) error {
 	name := filepath.FromSlash(path.Join(dir, e.Path))
 	switch e.Kind {
 	case Dir:
@@ -206,6 +232,13 @@ func (o *one) sum(ctx context.Context, root *os.Root, dir string, e *Entry) erro
 		return err
 	}
 	defer f.Close()
+	if s != nil {
+		info, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		*s = StatOf(info)
+	}
 	o.blake.Reset()
 	if o.sha != nil {
 		o.sha.Reset()

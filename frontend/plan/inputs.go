@@ -26,26 +26,33 @@ import (
 // the files) is a [source.Error] at its place in attest.yaml that matches
 // [ErrInput]; all of them are returned at once.
 func (p *Plan) Inputs(ctx context.Context, root *os.Root, i int) ([]tree.Entry, error) {
+	found, err := p.FindInputs(ctx, root, i)
+	return found.Entries, err
+}
+
+// FindInputs is [Plan.Inputs], with what the file system said of each file.
+func (p *Plan) FindInputs(ctx context.Context, root *os.Root, i int) (tree.Found, error) {
 	step := &p.Steps[i]
 	look := p.selected
 	if step.AllInputs {
 		look = p.everything
 	}
-	entries, errs, err := look(ctx, root, step)
+	found, errs, err := look(ctx, root, step)
 	if err != nil {
-		return nil, fmt.Errorf("looking for the inputs of step %s: %w", step.Name, err)
+		return tree.Found{}, fmt.Errorf("looking for the inputs of step %s: %w", step.Name, err)
 	}
+	parts := []tree.Found{found}
 	for _, j := range step.Needs {
 		more, wrong, err := p.needed(ctx, root, step, j)
 		if err != nil {
-			return nil, fmt.Errorf("looking for the outputs of step %s: %w", p.Steps[j].Name, err)
+			return tree.Found{}, fmt.Errorf("looking for the outputs of step %s: %w", p.Steps[j].Name, err)
 		}
-		entries, errs = append(entries, more...), append(errs, wrong...)
+		parts, errs = append(parts, more), append(errs, wrong...)
 	}
 	if len(errs) > 0 {
-		return nil, p.errors(errs)
+		return tree.Found{}, p.errors(errs)
 	}
-	return ordered(entries), nil
+	return tree.Join(parts...), nil
 }
 
 // errors gives the errors their lines of attest.yaml.
@@ -58,7 +65,7 @@ func (p *Plan) errors(errs []*source.Error) error {
 
 // everything is what a step without declared inputs sees: the project less
 // what its ignore files name.
-func (p *Plan) everything(ctx context.Context, root *os.Root, step *Step) ([]tree.Entry, []*source.Error, error) {
+func (p *Plan) everything(ctx context.Context, root *os.Root, step *Step) (tree.Found, []*source.Error, error) {
 	hidden := p.hidden(step)
 	w := &walker[*level]{
 		root: root,
@@ -71,18 +78,18 @@ func (p *Plan) everything(ctx context.Context, root *os.Root, step *Step) ([]tre
 		},
 	}
 	_, err := w.folder(ctx, ".", nil)
-	return w.entries, w.errs, err
+	return w.found, w.errs, err
 }
 
 // selected is what the patterns of a step name.
-func (p *Plan) selected(ctx context.Context, root *os.Root, step *Step) ([]tree.Entry, []*source.Error, error) {
+func (p *Plan) selected(ctx context.Context, root *os.Root, step *Step) (tree.Found, []*source.Error, error) {
 	s, err := newSelection(step.Inputs)
 	if err != nil {
-		return nil, nil, err
+		return tree.Found{}, nil, err
 	}
 	w := &walker[cursor]{root: root}
 	if err := s.walk(ctx, w, p.hidden(step)); err != nil {
-		return nil, nil, err
+		return tree.Found{}, nil, err
 	}
 	errs := w.errs
 	for i, pat := range step.Inputs {
@@ -92,7 +99,7 @@ func (p *Plan) selected(ctx context.Context, root *os.Root, step *Step) ([]tree.
 			}
 		}
 	}
-	return w.entries, errs, nil
+	return w.found, errs, nil
 }
 
 // hidden returns what is not there for a step, whatever it declares.
@@ -115,14 +122,14 @@ func (p *Plan) hidden(step *Step) func(path string) bool {
 }
 
 // needed returns the outputs of step j, which step needs.
-func (p *Plan) needed(ctx context.Context, root *os.Root, step *Step, j int) ([]tree.Entry, []*source.Error, error) {
+func (p *Plan) needed(ctx context.Context, root *os.Root, step *Step, j int) (tree.Found, []*source.Error, error) {
 	writer := &p.Steps[j]
-	entries, missing, err := MatchOutputs(ctx, root, writer.Outputs)
+	found, missing, err := FindOutputs(ctx, root, writer.Outputs)
 	if wrong := source.All(err); len(wrong) > 0 {
-		return nil, wrong, nil
+		return tree.Found{}, wrong, nil
 	}
 	if err != nil {
-		return nil, nil, err
+		return tree.Found{}, nil, err
 	}
 	var errs []*source.Error
 	for _, pat := range missing {
@@ -136,7 +143,7 @@ func (p *Plan) needed(ctx context.Context, root *os.Root, step *Step, j int) ([]
 		}
 		errs = append(errs, e)
 	}
-	return entries, errs, nil
+	return found, errs, nil
 }
 
 // MatchOutputs returns what stands below root and matches the output patterns,
@@ -147,17 +154,23 @@ func (p *Plan) needed(ctx context.Context, root *os.Root, step *Step, j int) ([]
 // Something that cannot be an output (a file where the pattern says folder, a
 // device) is a [source.Error] at the pattern's place that matches [ErrInput].
 func MatchOutputs(ctx context.Context, root *os.Root, patterns []pipeline.Pattern) (entries []tree.Entry, missing []pipeline.Pattern, err error) {
+	found, missing, err := FindOutputs(ctx, root, patterns)
+	return found.Entries, missing, err
+}
+
+// FindOutputs is [MatchOutputs], with what the file system said of each file.
+func FindOutputs(ctx context.Context, root *os.Root, patterns []pipeline.Pattern) (found tree.Found, missing []pipeline.Pattern, err error) {
 	if len(patterns) == 0 {
-		return nil, nil, nil
+		return tree.Found{}, nil, nil
 	}
 	s, err := newSelection(patterns)
 	if err != nil {
-		return nil, nil, err
+		return tree.Found{}, nil, err
 	}
 	w := &walker[cursor]{root: root}
 	err = s.walk(ctx, w, func(path string) bool { return path == ".git" || path == ".attest" })
 	if err != nil {
-		return nil, nil, err
+		return tree.Found{}, nil, err
 	}
 	errs := w.errs
 	for i, pat := range patterns {
@@ -171,7 +184,7 @@ func MatchOutputs(ctx context.Context, root *os.Root, patterns []pipeline.Patter
 		}
 	}
 	if len(errs) > 0 {
-		return nil, nil, source.Join(errs)
+		return tree.Found{}, nil, source.Join(errs)
 	}
-	return ordered(w.entries), missing, nil
+	return tree.Join(w.found), missing, nil
 }

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/attest-pipeline/attest/attestation/tree"
@@ -24,8 +23,8 @@ type walker[S any] struct {
 	// child decides on what stands at p, in a folder where the rule knew at.
 	child func(p string, isDir bool, at S) (S, verdict)
 
-	entries []tree.Entry
-	errs    []*source.Error
+	found tree.Found
+	errs  []*source.Error
 }
 
 // verdict is what is to be done with a path.
@@ -68,7 +67,7 @@ func (w *walker[S]) visit(ctx context.Context, p string, item fs.DirEntry, at S,
 	case err != nil:
 		return err
 	}
-	w.entries = append(w.entries, e)
+	w.found.Entries, w.found.Stats = append(w.found.Entries, e), append(w.found.Stats, tree.StatOf(info))
 	return nil
 }
 
@@ -113,12 +112,6 @@ func readDir(root *os.Root, dir string) ([]fs.DirEntry, error) {
 	}
 	defer f.Close()
 	return f.ReadDir(-1)
-}
-
-// ordered sorts entries by path and drops those that stand in them twice.
-func ordered(entries []tree.Entry) []tree.Entry {
-	slices.SortFunc(entries, func(a, b tree.Entry) int { return strings.Compare(a.Path, b.Path) })
-	return slices.CompactFunc(entries, func(a, b tree.Entry) bool { return a.Path == b.Path })
 }
 
 // parent returns the folder that holds p, "." at the top.

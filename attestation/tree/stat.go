@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package tree
+
+import (
+	"io/fs"
+	"slices"
+	"strings"
+)
+
+// Stat is what a file system says of a file without reading it: enough to tell
+// one state of the file from another. The zero Stat says nothing; walks leave
+// it so where the system does not tell.
+type Stat struct {
+	Dev, Inode uint64
+	Size       int64  // bytes
+	Mode       uint32 // as the system has it: type and all twelve bits
+	// Mtime and Ctime are nanoseconds since 1970. Anybody may set the first;
+	// the second is the system's, and every change of the file moves it.
+	Mtime, Ctime int64
+}
+
+// IsZero reports whether s says nothing.
+func (s Stat) IsZero() bool { return s == Stat{} }
+
+// StatOf returns what info holds of the system's own answer.
+func StatOf(info fs.FileInfo) Stat { return statOf(info) }
+
+// Found is what a walk found: entries ordered by path, without digests, and at
+// the same places what the file system said of them.
+type Found struct {
+	Entries []Entry
+	Stats   []Stat
+}
+
+// Len returns the number of entries.
+func (f Found) Len() int { return len(f.Entries) }
+
+func (f *Found) add(e Entry, s Stat) {
+	f.Entries, f.Stats = append(f.Entries, e), append(f.Stats, s)
+}
+
+// Join returns what was found in several walks, ordered, every path once.
+func Join(found ...Found) Found {
+	var all Found
+	for _, f := range found {
+		all.Entries, all.Stats = append(all.Entries, f.Entries...), append(all.Stats, f.Stats...)
+	}
+	if !slices.IsSortedFunc(all.Entries, byPath) {
+		all.sort()
+	}
+	return all.compact()
+}
+
+func byPath(a, b Entry) int { return strings.Compare(a.Path, b.Path) }
+
+// sort moves both slices alike.
+func (f *Found) sort() {
+	order := make([]int, len(f.Entries))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(i, j int) int { return byPath(f.Entries[i], f.Entries[j]) })
+	entries, stats := make([]Entry, len(order)), make([]Stat, len(order))
+	for to, from := range order {
+		entries[to], stats[to] = f.Entries[from], f.Stats[from]
+	}
+	f.Entries, f.Stats = entries, stats
+}
+
+// compact drops all but the first of several entries with one path.
+func (f Found) compact() Found {
+	n := 0
+	for i := range f.Entries {
+		if n > 0 && f.Entries[n-1].Path == f.Entries[i].Path {
+			continue
+		}
+		f.Entries[n], f.Stats[n] = f.Entries[i], f.Stats[i]
+		n++
+	}
+	return Found{f.Entries[:n], f.Stats[:n]}
+}

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package statcache remembers, from run to run, the digests of a project's
+// files, so that only what changed is read again.
+//
+// Start with [Open]; [Cache.Sum] fills in the digests of what a walk found and
+// [Cache.Save] keeps them for the next run.
+//
+// A digest is used again only for a file whose device, inode, size, mode and
+// both times are what they were when it was read. The time of the last change
+// is the system's to set: who rewrites a file and puts its size and mtime back
+// has moved it. And a digest is remembered only for a file that was last
+// changed clearly before it was read, by the clock of its own file system: what
+// is written twice within one tick looks the same after both.
+//
+// That leaves one gap, which every such cache has: a program that keeps a file
+// mapped into its memory can change it some seconds after the system noted the
+// change. A step that does so has ended before its outputs are looked at.
+//
+// What is remembered is a convenience. When it is damaged, somebody else's, or
+// of another version, it is as if nothing were; when it cannot be written, the
+// next run reads the files again.
+package statcache
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/attest-pipeline/attest/attestation/digest"
+	"github.com/attest-pipeline/attest/attestation/tree"
+)
+
+// Options says whose digests are remembered, and where.
+type Options struct {
+	// Dir is the folder that they are kept in. Projects may share one: each
+	// has a file of its own there. It is made when something is to be kept.
+	Dir string
+	// Root is the project's folder. The Cache uses it and does not close it.
+	Root *os.Root
+	// Now is the clock that says which digests have not been of use for long;
+	// nil means the system's.
+	Now func() time.Time
+	// Log is told what is wrong with what was kept; nil means nobody.
+	Log *slog.Logger
+}
+
+// Cache holds the digests of one project's files. It is safe for concurrent
+// use, and any number of processes may have one for the same project: what the
+// last of them saves is added to what the others did.
+type Cache struct {
+	options Options
+	name    string // of its file
+
+	load func() // reads the file, once
+
+	// reading is held while files are read. Reading keeps all processors busy
+	// by itself, and two steps that start together with the same inputs would
+	// each read them all.
+	reading sync.Mutex
+
+	mu    sync.Mutex
+	kept  table // what the file held
+	stamp tree.Stat
+	fresh map[string]int32 // path: place in added
+	added []record
+	today uint32 // days since 1970
+	dirty bool   // the file should be written
+}
+
+// record is what is known of one file.
+type record struct {
+	path   string
+	stat   tree.Stat
+	blake  [digest.Size]byte
+	sha    [digest.Size]byte
+	hasSHA bool
+	used   uint32 // the day of its last use
+}
+
+// Open returns the Cache for a project. Nothing is read before it is needed,
+// and nothing can go wrong: a Cache that cannot be read is an empty one.
+func Open(o Options) *Cache {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	c := &Cache{options: o, name: fileName(o.Root.Name()), fresh: map[string]int32{}}
+	c.load = sync.OnceFunc(c.read)
+	return c
+}
+
+// Sum fills in what [tree.Hasher.Sum] does, reading only the files that are not
+// known. found comes from a walk of the project's folder; its Stats are what
+// the files are known by.
+func (c *Cache) Sum(ctx context.Context, found tree.Found) error {
+	return c.sum(ctx, found, tree.Hasher{})
+}
+
+// SumPairs is Sum with the SHA-256 digests too.
+func (c *Cache) SumPairs(ctx context.Context, found tree.Found) error {
+	return c.sum(ctx, found, tree.Hasher{SHA256: true})
+}
+
+func (c *Cache) sum(ctx context.Context, found tree.Found, h tree.Hasher) error {
+	c.load()
+	if c.recall(found, h.SHA256) == 0 {
+		return h.SumMissing(ctx, c.options.Root, found) // symbolic links
+	}
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	if c.recall(found, h.SHA256) == 0 {
+		return h.SumMissing(ctx, c.options.Root, found)
+	}
+	now := c.clock() // before the files are looked at again
+	var read []int
+	for i := range found.Entries {
+		if e := &found.Entries[i]; e.Kind == tree.File && e.Digest.IsZero() {
+			read = append(read, i)
+		}
+	}
+	if err := h.SumMissing(ctx, c.options.Root, found); err != nil {
+		return err
+	}
+	c.remember(found, read, now)
+	return nil
+}
+
+// Learn remembers digests that came about in another way: found.Entries have
+// them, and found.Stats are of the files as they stand in the project. Who
+// calls it promises that nothing has written to the files between the making
+// of the digests and that of the Stats. Files that were changed only just now
+// are left out, as everywhere.
+func (c *Cache) Learn(found tree.Found) {
+	c.load()
+	now := c.clock()
+	var all []int
+	for i := range found.Entries {
+		if e := &found.Entries[i]; e.Kind == tree.File && !e.Digest.IsZero() {
+			all = append(all, i)
+		}
+	}
+	c.remember(found, all, now)
+}
+
+// recall sets the digests that are known, clears the others, and returns how
+// many files are not known.
+func (c *Cache) recall(found tree.Found, pairs bool) (unknown int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	at := 0
+	for i := range found.Entries {
+		e := &found.Entries[i]
+		e.Digest, e.SHA256 = digest.Digest{}, digest.Digest{}
+		if e.Kind != tree.File {
+			continue
+		}
+		var r record
+		var ok bool
+		if place, is := c.fresh[e.Path]; is {
+			r, ok = c.added[place], true
+		} else if at, ok = c.kept.find(e.Path, at); ok {
+			r = c.kept.record(at)
+		}
+		s := found.Stats[i]
+		if !ok || s.IsZero() || r.stat != s || pairs && !r.hasSHA {
+			unknown++
+			continue
+		}
+		e.Size, e.Digest = s.Size, digest.New(digest.BLAKE3, r.blake)
+		if pairs {
+			e.SHA256 = digest.New(digest.SHA256, r.sha)
+		}
+		if r.used != c.today {
+			c.kept.use(at, c.today)
+			c.dirty = true
+		}
+	}
+	return unknown
+}
+
+// remember keeps the digests of the entries at the places.
+func (c *Cache) remember(found tree.Found, places []int, now clock) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, i := range places {
+		e, s := &found.Entries[i], found.Stats[i]
+		if s.IsZero() || s.Size != e.Size || !now.settled(s) {
+			continue
+		}
+		r := record{path: e.Path, stat: s, blake: e.Digest.Bytes(), used: c.today}
+		if !e.SHA256.IsZero() {
+			r.sha, r.hasSHA = e.SHA256.Bytes(), true
+		}
+		if place, ok := c.fresh[e.Path]; ok {
+			c.added[place] = r
+		} else {
+			c.fresh[e.Path] = int32(len(c.added))
+			c.added = append(c.added, r)
+		}
+		c.dirty = true
+	}
+}
+
+func (c *Cache) path() string { return filepath.Join(c.options.Dir, c.name) }
