@@ -143,7 +143,11 @@ func (s *solve) explain(err error) error {
 type engineError struct{ err error }
 
 func (e *engineError) Error() string {
-	text := strings.TrimPrefix(e.err.Error(), "failed to solve: ")
+	text := e.err.Error()
+	// The client puts its own words in front, once.
+	if _, after, ok := strings.Cut(text, " to solve: "); ok {
+		text = after
+	}
 	if i := strings.LastIndex(text, " desc = "); i >= 0 {
 		text = text[i+len(" desc = "):]
 	}
