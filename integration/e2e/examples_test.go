@@ -10,21 +10,22 @@ import (
 	"testing"
 )
 
-// TestExamples runs every example twice in a copy of its folder: each verifies,
-// and what is built is the same both times.
+// TestExamples runs every example in a copy of its folder, and builds again: each
+// run verifies, and what is built is the same both times.
 func TestExamples(t *testing.T) {
 	w := need(t)
 	for _, c := range []struct {
 		name    string
 		prepare []string
+		again   []string // steps of the second run; none means all
 		built   []string
 	}{
-		{"hello", nil, []string{"out/shout.txt", "out/count.txt"}},
-		{"c-library", nil, []string{"libini.a", "dist/libini.tar"}},
-		{"go-service", []string{"go", "mod", "vendor"}, []string{"bin/links", "dist/links.tar.gz"}},
+		{"hello", nil, nil, []string{"out/shout.txt", "out/count.txt"}},
+		{"c-library", nil, nil, []string{"libini.a", "dist/libini.tar"}},
+		{"go-service", []string{"go", "mod", "vendor"}, []string{"build"}, []string{"bin/links"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			dir := w.example(t, c.name)
+			dir := w.copyOf(t, "examples/"+c.name)
 			if c.prepare != nil {
 				cmd := exec.CommandContext(t.Context(), c.prepare[0], c.prepare[1:]...)
 				cmd.Dir = dir
@@ -32,45 +33,64 @@ func TestExamples(t *testing.T) {
 					t.Fatalf("%v\n%s", err, out)
 				}
 			}
-			var rounds []string
-			for range 2 {
-				w.attest(t, dir, "run", "--sign").want(t, 0)
+			var built []string
+			for _, steps := range [][]string{nil, c.again} {
+				w.attest(t, dir, append([]string{"run", "--sign"}, steps...)...).want(t, 0)
 				w.attest(t, dir, "verify", receipt(t, dir)).want(t, 0)
 				all := ""
 				for _, name := range c.built {
 					all += read(t, filepath.Join(dir, name))
 				}
-				rounds = append(rounds, all)
+				built = append(built, all)
 			}
-			if rounds[0] != rounds[1] {
+			if built[0] != built[1] {
 				t.Errorf("two runs built different files: %s", strings.Join(c.built, ", "))
 			}
 		})
 	}
 }
 
-// example copies an example, without what earlier runs left in it, to a place
-// from which its images are found as they are from its own.
-func (w *world) example(t *testing.T, name string) string {
+// TestOwnPipeline has attest vet, test and build itself, as its attest.yaml says,
+// without network. What comes out is, byte for byte, what this machine's own
+// build made, and it works.
+func TestOwnPipeline(t *testing.T) {
+	w := need(t)
+	dir := w.copyOf(t, ".")
+	w.attest(t, dir, "run", "--sign").want(t, 0)
+	w.attest(t, dir, "verify", receipt(t, dir)).want(t, 0)
+	program := filepath.Join(dir, "build/out/attest")
+	if read(t, program) != read(t, filepath.Join(w.bin, "attest")) {
+		t.Error("the program that the pipeline built is not the one that was built here")
+	}
+	built := exec.CommandContext(t.Context(), program, "verify", receipt(t, dir))
+	built.Dir, built.Env = dir, w.environ()
+	finish(t, built).want(t, 0)
+}
+
+// copyOf copies a folder of this project, without what is ignored, to a place
+// from which the images are found as they are from here.
+func (w *world) copyOf(t *testing.T, folder string) string {
 	t.Helper()
 	root := t.TempDir()
-	dir := filepath.Join(root, "examples", name)
-	if err := os.MkdirAll(filepath.Join(root, "build"), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	listed := exec.CommandContext(t.Context(), "git", "-C", filepath.Join(w.repo, "examples", name),
-		"ls-files", "--cached", "--others", "--exclude-standard")
+	listed := exec.CommandContext(t.Context(), "git", "-C", w.repo,
+		"ls-files", "-z", "--cached", "--others", "--exclude-standard", folder)
 	files, err := listed.Output()
 	if err != nil {
-		t.Fatalf("listing the example's files: %v", err)
+		t.Fatalf("listing the files of %s: %v", folder, err)
 	}
-	for file := range strings.Lines(string(files)) {
-		file = strings.TrimSpace(file)
-		write(t, filepath.Join(dir, file), read(t, filepath.Join(w.repo, "examples", name, file)))
+	for name := range strings.SplitSeq(strings.TrimSuffix(string(files), "\x00"), "\x00") {
+		from, to := filepath.Join(w.repo, name), filepath.Join(root, name)
+		info, err := os.Stat(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, to, read(t, from))
+		if err := os.Chmod(to, info.Mode().Perm()); err != nil {
+			t.Fatal(err)
+		}
 	}
-	copied := exec.CommandContext(t.Context(), "cp", "-r", filepath.Join(w.repo, "build/images"), filepath.Join(root, "build"))
-	if out, err := copied.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	if err := os.CopyFS(filepath.Join(root, "build/images"), os.DirFS(filepath.Join(w.repo, "build/images"))); err != nil {
+		t.Fatal(err)
 	}
-	return dir
+	return filepath.Join(root, folder)
 }

@@ -83,7 +83,7 @@ func (w *world) make() error {
 		return fmt.Errorf("finding the project: %w", err)
 	}
 	repo := strings.TrimSpace(string(out))
-	build := exec.Command("go", "build", "-trimpath", "-o", w.bin+"/", "./cmd/...")
+	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", w.bin+"/", "./cmd/...")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	images := exec.Command("go", "run", "./hack/mkimage", "-o", "build/images", "busybox", "go", "debian")
 	for _, cmd := range []*exec.Cmd{build, images} {
