@@ -116,6 +116,7 @@ func memory(pid int) int {
 func TestInputEdited(t *testing.T) {
 	w := need(t)
 	for _, c := range []struct{ name, edit string }{
+		{"nothing", `:`}, // else the others could fail for another reason
 		{"content", `echo edited > "$file"`},
 		{"same size and time", `printf 'evil\n' > "$file.new"; touch -r "$file" "$file.new"; cat "$file.new" > "$file"; touch -r "$file.new" "$file"`},
 		{"mode", `chmod 755 "$file"`},
@@ -146,6 +147,10 @@ steps:
 			t.Cleanup(func() { w.stopEngine(t, own) })
 			cmd := w.command(t.Context(), dir, "run")
 			cmd.Env = append(cmd.Env, own, "ATTEST_BUILDKITD="+program)
+			if c.name == "nothing" {
+				finish(t, cmd).want(t, 0)
+				return
+			}
 			r := finish(t, cmd).want(t, 3)
 			if !strings.Contains(r.stderr, "src/in.txt") || !strings.Contains(r.stderr, "changed") {
 				t.Errorf("the error does not name the file:\n%s", r.stderr)
