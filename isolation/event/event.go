@@ -73,15 +73,22 @@ type StepProgress struct {
 // it has them.
 type StepLog struct {
 	Step   string `json:"step"`
-	Stream string `json:"stream"` // "stdout" or "stderr"
+	Stream string `json:"stream"` // "stdout" or "stderr", or [LogStream]
 	Data   string `json:"data"`
 }
 
+// LogStream is the stream of a log that an earlier run left and this one shows
+// again: which of the two streams a line came from is not known any more.
+const LogStream = "log"
+
 // StepFinished ends a step. Status is one of receipt's step statuses.
 type StepFinished struct {
-	Step     string        `json:"step"`
-	Status   string        `json:"status"`
-	Cache    string        `json:"cache"` // hit, miss or off
+	Step   string `json:"step"`
+	Status string `json:"status"`
+	Cache  string `json:"cache"` // hit, miss or off
+	// Reason says of a step that succeeded why it was run, where a cache could
+	// have spared it that: "inputs changed: src/main.js", "first run", "cache
+	// off"; and of one that was skipped, why it was.
 	Reason   string        `json:"reason,omitempty"`
 	ExitCode int           `json:"exit_code"`
 	Duration time.Duration `json:"duration_ns"`
