@@ -7,7 +7,7 @@ import (
 	"hash"
 	"io"
 
-	"lukechampine.com/blake3"
+	"github.com/zeebo/blake3"
 )
 
 // Hash computes a [Digest] of what is written to it. Its Write never fails.
@@ -23,7 +23,7 @@ type Hash struct {
 func NewHash(a Algorithm) *Hash {
 	switch a {
 	case BLAKE3:
-		return &Hash{alg: a, h: blake3.New(Size, nil)}
+		return &Hash{alg: a, h: blake3.New()}
 	case SHA256:
 		return &Hash{alg: a, h: sha256.New()}
 	default:
@@ -45,16 +45,15 @@ func (h *Hash) Digest() Digest {
 func (h *Hash) Reset() { h.h.Reset() }
 
 // Of returns the BLAKE3 digest of b.
-func Of(b []byte) Digest { return sum(BLAKE3, b) }
+func Of(b []byte) Digest {
+	if len(b) >= Large {
+		return ofLarge(b)
+	}
+	return Digest{BLAKE3, blake3.Sum256(b)}
+}
 
 // OfSHA256 returns the SHA-256 digest of b.
 func OfSHA256(b []byte) Digest { return Digest{SHA256, sha256.Sum256(b)} }
-
-func sum(a Algorithm, b []byte) Digest {
-	h := NewHash(a)
-	_, _ = h.Write(b)
-	return h.Digest()
-}
 
 // Pair is one content's names in both algorithms.
 type Pair struct {

@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package digest
+
+import (
+	"context"
+	"errors"
+	"math/bits"
+	"runtime"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+	"lukechampine.com/blake3/guts"
+)
+
+// Large is the length in bytes from which content is hashed on several
+// processors at once where it lies in memory or in a file.
+const Large = 1 << 20
+
+// BLAKE3 is a binary tree over chunks whose left sides are as large as a power
+// of two can be (BLAKE3 specification, 2.1). Content is cut into windows, these
+// into segments: all but the last are whole subtrees.
+const (
+	// windowSize is what is mapped at a time.
+	windowSize = 64 << 20
+	// segmentSize is what a processor takes at a time: enough to pay for the
+	// handing out, little enough to stay in its cache.
+	segmentSize = 256 << 10
+	// groupSize is what one call of the library compresses.
+	groupSize = guts.MaxSIMD * guts.ChunkSize
+)
+
+type chain = [8]uint32
+
+// source gives a window of some content: n bytes from at. done is called when
+// they are no longer needed.
+type source func(at int64, n int) (window []byte, done func() error, err error)
+
+// ofLarge is [Of] for content of [Large] bytes and more.
+func ofLarge(b []byte) Digest {
+	d, err := large(context.Background(), int64(len(b)), func(at int64, n int) ([]byte, func() error, error) {
+		return b[at:][:n], func() error { return nil }, nil
+	})
+	if err != nil {
+		panic("digest: reading memory: " + err.Error())
+	}
+	return d
+}
+
+// large hashes content of more than one segment.
+func large(ctx context.Context, size int64, content source) (Digest, error) {
+	var windows []chain
+	var root guts.Node
+	for at := int64(0); at < size; at += windowSize {
+		if err := context.Cause(ctx); err != nil {
+			return Digest{}, err
+		}
+		window, done, err := content(at, int(min(windowSize, size-at)))
+		if err != nil {
+			return Digest{}, err
+		}
+		segments, err := hashWindow(window, uint64(at))
+		if err = errors.Join(err, done()); err != nil {
+			return Digest{}, err
+		}
+		if size <= windowSize {
+			root = join(segments)
+		} else {
+			windows = append(windows, joined(segments))
+		}
+	}
+	if size > windowSize {
+		root = join(windows)
+	}
+	root.Flags |= guts.FlagRoot
+	sum := guts.WordsToBytes(guts.CompressNode(root))
+	return Digest{BLAKE3, [Size]byte(sum[:Size])}, nil
+}
+
+// hashWindow hashes the segments of a window that begins at a place of the
+// content. It returns an error where the window's memory goes away meanwhile.
+func hashWindow(window []byte, at uint64) ([]chain, error) {
+	segments := make([]chain, (len(window)+segmentSize-1)/segmentSize)
+	var next atomic.Int64
+	var workers errgroup.Group
+	for range min(runtime.GOMAXPROCS(0), len(segments)) {
+		workers.Go(func() (err error) {
+			defer errorOfFault(&err)()
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= len(segments) {
+					return nil
+				}
+				from := i * segmentSize
+				part := window[from:min(from+segmentSize, len(window))]
+				segments[i] = guts.ChainingValue(subtree(part, (at+uint64(from))/guts.ChunkSize))
+			}
+		})
+	}
+	return segments, workers.Wait()
+}
+
+// subtree returns the node over b, whose first chunk is the content's chunk
+// number counter.
+func subtree(b []byte, counter uint64) guts.Node {
+	if len(b) > groupSize {
+		left := leftOf(len(b))
+		return parent(subtree(b[:left], counter), subtree(b[left:], counter+uint64(left/guts.ChunkSize)))
+	}
+	if len(b) < groupSize {
+		var whole [groupSize]byte
+		copy(whole[:], b)
+		return guts.CompressBuffer(&whole, len(b), &guts.IV, counter, 0)
+	}
+	whole := (*[groupSize]byte)(b)
+	fetch(whole)
+	return guts.CompressBuffer(whole, groupSize, &guts.IV, counter, 0)
+}
+
+// fetch brings b into the processor's cache, in order: the library reads from
+// all chunks in turn, which the processor does not foresee.
+func fetch(b *[groupSize]byte) {
+	const line = 64
+	var sum byte
+	for i := 0; i < len(b); i += line {
+		sum += b[i]
+	}
+	runtime.KeepAlive(sum)
+}
+
+// join returns the node over two segments or more.
+func join(segments []chain) guts.Node {
+	left := leftOf(len(segments))
+	return guts.ParentNode(joined(segments[:left]), joined(segments[left:]), &guts.IV, 0)
+}
+
+func joined(segments []chain) chain {
+	if len(segments) == 1 {
+		return segments[0]
+	}
+	return guts.ChainingValue(join(segments))
+}
+
+func parent(left, right guts.Node) guts.Node {
+	return guts.ParentNode(guts.ChainingValue(left), guts.ChainingValue(right), &guts.IV, 0)
+}
+
+// leftOf returns the largest power of two below n.
+func leftOf(n int) int { return 1 << (bits.Len(uint(n-1)) - 1) }
