@@ -52,8 +52,8 @@ func draw(t *testing.T, mode display.Mode, bodies []event.Body) string {
 
 func TestPlain(t *testing.T) {
 	want := `[RUN] lint (process)
-[RUN] build (container)
 lint | fine
+[RUN] build (container)
 build: pulling golang:1.26
 build | compiling
 lint | no end
@@ -67,6 +67,38 @@ test | --- FAIL: TestX
 4 steps: 2 ok, 1 failed, 1 skipped (47s)
 `
 	if diff := cmp.Diff(want, draw(t, display.Plain, aRun())); diff != "" {
+		t.Errorf("plain lines differ (-want +got):\n%s", diff)
+	}
+}
+
+// TestPlainTellsWhatTheCacheDid: a step that did not run leaves one line, and
+// its log where that is shown again.
+func TestPlainTellsWhatTheCacheDid(t *testing.T) {
+	got := draw(t, display.Plain, []event.Body{
+		event.RunStarted{Steps: []string{"a", "b", "c", "d"}},
+		event.StepStarted{Step: "a", Isolation: "process"},
+		event.StepProgress{Step: "a", Doing: "hashing inputs"},
+		event.StepFinished{Step: "a", Status: "succeeded", Cache: "hit", Duration: 100 * time.Millisecond},
+		event.StepStarted{Step: "b", Isolation: "process"},
+		event.StepLog{Step: "b", Stream: event.LogStream, Data: "as it was\nno end"},
+		event.StepFinished{Step: "b", Status: "succeeded", Cache: "hit"},
+		event.StepStarted{Step: "c", Isolation: "process"},
+		event.StepProgress{Step: "c", Doing: "running"},
+		event.StepFinished{Step: "c", Status: "succeeded", Cache: "off", Reason: "cache off"},
+		event.StepStarted{Step: "d", Isolation: "process"},
+		event.StepFinished{Step: "d", Status: "succeeded", Cache: "miss", Reason: "inputs changed: \x1b[31mred\x1b[0m.js"},
+		event.RunFinished{Status: "succeeded"},
+	})
+	want := `[OK] a (0.1s) - cache hit
+b | as it was
+b | no end
+[OK] b (0.0s) - cache hit
+[RUN] c (process)
+[OK] c (0.0s) - cache miss (cache off)
+[OK] d (0.0s) - cache miss (inputs changed: red.js)
+4 steps: 4 ok (0.0s)
+`
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("plain lines differ (-want +got):\n%s", diff)
 	}
 }

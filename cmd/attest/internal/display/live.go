@@ -88,6 +88,11 @@ func (l *live) take(e event.Event) string {
 			s.doing = doing(b)
 		}
 	case event.StepLog:
+		if b.Stream == event.LogStream { // asked for, so it stays
+			var piece splitter
+			lines := append(piece.lines(b.Data), piece.rest()...)
+			return strings.TrimSuffix(l.style.log(b.Step, lines), "\n")
+		}
 		l.tails.add(b)
 		if s := l.step(b.Step); s != nil {
 			s.doing = ""

@@ -5,7 +5,6 @@ package display
 import (
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/attest-pipeline/attest/isolation/event"
@@ -17,6 +16,7 @@ import (
 type plain struct {
 	out   io.Writer
 	style palette
+	level map[string]string    // of steps whose beginning no line has told yet
 	logs  map[string]*splitter // by step and stream
 	doing map[string]*activity // what a step does besides its command, by step
 	tally tally
@@ -33,7 +33,10 @@ type activity struct {
 const worthALine = time.Second
 
 func newPlain(o Options) *plain {
-	return &plain{out: o.Out, style: newPalette(o.color()), logs: map[string]*splitter{}, doing: map[string]*activity{}}
+	return &plain{
+		out: o.Out, style: newPalette(o.color()),
+		level: map[string]string{}, logs: map[string]*splitter{}, doing: map[string]*activity{},
+	}
 }
 
 // Emit writes the lines that e stands for.
@@ -42,20 +45,27 @@ func (p *plain) Emit(e event.Event) {
 	case event.RunStarted:
 		p.tally.total = len(b.Steps)
 	case event.StepStarted:
-		p.line("[RUN] %s (%s)", b.Step, b.Isolation)
+		p.level[b.Step] = b.Isolation
 	case event.StepProgress:
 		p.mention(b.Step, e.Time)
+		if b.Doing == executor.Running {
+			p.begin(b.Step)
+		}
 		if a := p.doing[b.Step]; a == nil || a.text != b.Doing {
 			p.doing[b.Step] = &activity{text: b.Doing, began: e.Time}
 		}
 	case event.StepLog:
 		p.mention(b.Step, e.Time)
 		delete(p.doing, b.Step)
+		if b.Stream != event.LogStream {
+			p.begin(b.Step)
+		}
 		p.log(b.Step, p.stream(b).lines(b.Data))
 	case event.StepFinished:
 		p.mention(b.Step, e.Time)
 		delete(p.doing, b.Step)
-		for _, stream := range []string{"stdout", "stderr"} {
+		delete(p.level, b.Step)
+		for _, stream := range []string{"stdout", "stderr", event.LogStream} {
 			p.log(b.Step, p.stream(event.StepLog{Step: b.Step, Stream: stream}).rest())
 			delete(p.logs, b.Step+"\x00"+stream)
 		}
@@ -68,10 +78,20 @@ func (p *plain) Emit(e event.Event) {
 	}
 }
 
+// begin writes a line, once, for a step that really runs: nobody waits for one
+// whose result is in the cache.
+func (p *plain) begin(step string) {
+	if level, ok := p.level[step]; ok {
+		delete(p.level, step)
+		p.line("[RUN] %s (%s)", step, level)
+	}
+}
+
 // mention writes a line, once, for an activity that takes long.
 func (p *plain) mention(step string, now time.Time) {
 	if a := p.doing[step]; a != nil && !a.said && a.text != executor.Running && now.Sub(a.began) >= worthALine {
 		a.said = true
+		p.begin(step)
 		p.line("%s", p.style.dim.Render(step+": "+Clean(a.text)))
 	}
 }
@@ -90,14 +110,9 @@ func (p *plain) stream(e event.StepLog) *splitter {
 }
 
 func (p *plain) log(step string, lines []string) {
-	if len(lines) == 0 {
-		return
+	if len(lines) > 0 {
+		_, _ = io.WriteString(p.out, p.style.log(step, lines))
 	}
-	var b strings.Builder
-	for _, l := range lines {
-		fmt.Fprintf(&b, "%s %s\n", p.style.dim.Render(step+" |"), l)
-	}
-	_, _ = io.WriteString(p.out, b.String())
 }
 
 // line writes one line. A watcher who went away is no reason to stop a run, so

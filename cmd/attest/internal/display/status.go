@@ -77,20 +77,26 @@ func (p palette) finished(e event.StepFinished) string {
 	}
 }
 
+// cacheNote says what the cache had to do with a step that succeeded.
 func cacheNote(e event.StepFinished) string {
-	note := ""
-	switch receipt.CacheUse(e.Cache) {
-	case receipt.Hit:
-		note = " - cache hit"
-	case receipt.Miss:
-		note = " - cache miss"
-	default:
-		return ""
+	switch {
+	case receipt.CacheUse(e.Cache) == receipt.Hit:
+		return " - cache hit"
+	case e.Reason != "":
+		return " - cache miss (" + Clean(e.Reason) + ")"
+	case receipt.CacheUse(e.Cache) == receipt.Miss:
+		return " - cache miss"
 	}
-	if e.Reason != "" {
-		note += " (" + Clean(e.Reason) + ")"
+	return ""
+}
+
+// log is a piece of a step's log, behind the name of the step.
+func (p palette) log(step string, lines []string) string {
+	var b strings.Builder
+	for _, l := range lines {
+		fmt.Fprintf(&b, "%s %s\n", p.dim.Render(step+" |"), l)
 	}
-	return note
+	return b.String()
 }
 
 // why says in few words why a step did not succeed: the whole error is printed
@@ -123,7 +129,7 @@ func doing(e event.StepProgress) string {
 	}
 	count := func(n int64) string {
 		if e.Unit == "bytes" {
-			return size(n)
+			return Size(n)
 		}
 		return fmt.Sprint(n)
 	}

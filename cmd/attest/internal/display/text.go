@@ -93,8 +93,8 @@ func Duration(d time.Duration) string {
 	}
 }
 
-// size returns a count of bytes as people read it.
-func size(n int64) string {
+// Size returns a count of bytes as people read it.
+func Size(n int64) string {
 	switch {
 	case n < 1000:
 		return fmt.Sprintf("%d B", n)
