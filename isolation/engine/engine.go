@@ -15,6 +15,10 @@
 // running steps are stopped, and the record says truthfully how far each came.
 // Outputs appear in the project complete or not at all; what a kill left
 // behind in .attest/tmp, the next run removes.
+//
+// A step whose result is in the cache is not run: its outputs are put back, or
+// left untouched where they are in place. What is kept, and when, is said in
+// keep.go; what counts as in place, in recall.go.
 package engine
 
 import (
@@ -67,6 +71,17 @@ type Options struct {
 	// LogDir is the absolute path of the folder under which every run makes
 	// one for the logs of its steps; empty means .attest/logs in Root.
 	LogDir string
+	// CacheDir is the absolute path of the folder of the cache, which projects
+	// may share; empty means .attest/cache in Root. No step may reach it.
+	CacheDir string
+	// NoCache runs every step and keeps no result, whatever the plan says.
+	NoCache bool
+	// ExpectCached fails every step that would have to run, with
+	// [ErrNotCached], and runs none.
+	ExpectCached bool
+	// ReplayLogs emits what a step printed when its result was made, where
+	// that result is used again.
+	ReplayLogs bool
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -74,9 +89,6 @@ func (o Options) withDefaults() (Options, error) {
 		return o, errors.New("engine: Options need a Plan and an absolute Root")
 	}
 	for _, s := range o.Plan.Steps {
-		if o.Executors[s.Isolation] == nil {
-			return o, fmt.Errorf("%w: nothing runs steps with isolation %s", executor.ErrUnavailable, s.Isolation)
-		}
 		if s.Image != "" && o.Images == nil {
 			return o, errors.New("engine: Options need Images for a step with an image")
 		}
@@ -93,6 +105,9 @@ func (o Options) withDefaults() (Options, error) {
 	if o.LogDir == "" {
 		o.LogDir = filepath.Join(o.Root, stateDir, "logs")
 	}
+	if o.CacheDir == "" {
+		o.CacheDir = filepath.Join(o.Root, stateDir, "cache")
+	}
 	return o, nil
 }
 
@@ -102,7 +117,8 @@ type Record struct {
 	// Results are what the steps saw and left, in planned order: one for each
 	// of Receipt.Steps.
 	Results []Result
-	// LogDir is the absolute path of the folder with this run's logs.
+	// LogDir is the absolute path of the folder with this run's logs; empty
+	// where nothing ran.
 	LogDir string
 }
 
@@ -124,7 +140,8 @@ type run struct {
 	root   *os.Root // the project
 	events *event.Recorder
 	space  *workspace
-	memo   *memo
+	files  *files
+	keeper *keeper
 	lander lander
 	source func() *receipt.Source // waits for the answer
 
@@ -144,6 +161,11 @@ func Run(ctx context.Context, o Options) (*Record, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, s := range o.Plan.Steps {
+		if o.Executors[s.Isolation] == nil {
+			return nil, fmt.Errorf("%w: nothing runs steps with isolation %s", executor.ErrUnavailable, s.Isolation)
+		}
+	}
 	root, err := os.OpenRoot(o.Root)
 	if err != nil {
 		return nil, err
@@ -152,7 +174,6 @@ func Run(ctx context.Context, o Options) (*Record, error) {
 	r := &run{
 		Options: o, root: root,
 		events:  event.NewRecorder(o.Sink, o.Now),
-		memo:    newMemo(),
 		outputs: make([]tree.Tree, len(o.Plan.Steps)),
 	}
 	return r.run(ctx)
@@ -174,10 +195,11 @@ func (r *run) run(ctx context.Context) (*Record, error) {
 	}
 	r.space = space
 	defer space.close()
-	r.source = startSource(ctx, r.Root, r.Environ, func(text string) {
-		r.events.Record(event.Warning{Message: text})
-	})
+	r.openCache()
+	r.source = startSource(ctx, r.Root, r.Environ, r.warn)
 	walks := r.schedule(ctx)
+	r.keeper.close(ctx, walks)
+	r.files.save(r.warn)
 	record, err := r.record(ctx, started, walks)
 	r.events.Record(event.RunFinished{
 		Status:   string(record.Receipt.Status),
@@ -185,6 +207,18 @@ func (r *run) run(ctx context.Context) (*Record, error) {
 	})
 	return record, err
 }
+
+// openCache opens the cache, and remembers digests of files in it.
+func (r *run) openCache() {
+	var err error
+	if r.keeper, err = newKeeper(r.Options, r.warn); err != nil {
+		r.warn("going on without the cache: " + err.Error())
+		r.CacheDir = filepath.Join(r.Root, stateDir, "cache")
+	}
+	r.files = newFiles(r.root, r.CacheDir)
+}
+
+func (r *run) warn(text string) { r.events.Record(event.Warning{Message: text}) }
 
 func (r *run) names() []string {
 	names := make([]string, len(r.Plan.Steps))

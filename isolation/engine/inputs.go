@@ -5,35 +5,29 @@ package engine
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
 
 	"github.com/attest-pipeline/attest/attestation/receipt"
 	"github.com/attest-pipeline/attest/attestation/tree"
 	"github.com/attest-pipeline/attest/frontend/plan"
 	"github.com/attest-pipeline/attest/frontend/source"
+	"github.com/attest-pipeline/attest/isolation/statcache"
 )
 
 // readInputs finds the files that the step sees and hashes them.
 func (w *walk) readInputs(ctx context.Context) error {
 	w.doing("hashing inputs")
-	entries, err := w.run.Plan.Inputs(ctx, w.run.root, w.step.Index)
-	if err != nil {
-		return err
-	}
-	now, err := w.run.space.clock(w.dir)
-	if err != nil {
-		return err
-	}
-	if err := w.run.memo.sum(ctx, w.run.root, entries, now); err != nil {
-		return fmt.Errorf("reading inputs: %w", err)
-	}
-	inputs, err := tree.New(entries)
+	inputs, err := w.currentInputs(ctx)
 	if err != nil {
 		return err
 	}
 	if err := w.run.nameable(inputs); err != nil {
 		return fmt.Errorf("inputs: %w", err)
 	}
-	w.result.Inputs = w.run.memo.share(inputs)
+	w.result.Inputs = w.run.files.share(inputs)
 	if !w.run.Plan.Pipeline.Attestation.VerifyDependencies {
 		return nil
 	}
@@ -43,6 +37,80 @@ func (w *walk) readInputs(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// currentInputs returns the files that the step sees, as they are now.
+func (w *walk) currentInputs(ctx context.Context) (tree.Tree, error) {
+	found, err := w.run.Plan.FindInputs(ctx, w.run.root, w.step.Index)
+	if err != nil {
+		return tree.Tree{}, err
+	}
+	if err := w.run.files.digests.Sum(ctx, found); err != nil {
+		return tree.Tree{}, fmt.Errorf("reading inputs: %w", err)
+	}
+	return tree.New(found.Entries)
+}
+
+// files is what the run knows of the project's files.
+type files struct {
+	digests *statcache.Cache
+
+	mu    sync.Mutex
+	trees map[int][]tree.Tree // by length
+}
+
+// inputsDir is where digests of files are remembered, in the cache's folder.
+const inputsDir = "inputs"
+
+func newFiles(root *os.Root, cacheDir string) *files {
+	return &files{
+		digests: statcache.Open(statcache.Options{Dir: filepath.Join(cacheDir, inputsDir), Root: root}),
+		trees:   map[int][]tree.Tree{},
+	}
+}
+
+// share returns t, or a tree with the same entries that another step has
+// already: the run holds all of them until its end.
+func (f *files) share(t tree.Tree) tree.Tree {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, other := range f.trees[t.Len()] {
+		if slices.Equal(other.Entries(), t.Entries()) {
+			return other
+		}
+	}
+	f.trees[t.Len()] = append(f.trees[t.Len()], t)
+	return t
+}
+
+// learn spares the next run the reading of what has landed: files that have
+// digests, and the Stats that they had in the staging folder when those were
+// made. Moving a file changes the time of its last change, and nothing else.
+func (f *files) learn(root *os.Root, left tree.Found) {
+	var known tree.Found
+	for i, e := range left.Entries {
+		if e.Kind != tree.File {
+			continue
+		}
+		info, err := root.Lstat(filepath.FromSlash(e.Path))
+		if err != nil {
+			continue
+		}
+		was, is := left.Stats[i], tree.StatOf(info)
+		if was.Ctime = is.Ctime; was == is {
+			known.Entries, known.Stats = append(known.Entries, e), append(known.Stats, is)
+		}
+	}
+	if len(known.Entries) > 0 {
+		f.digests.Learn(known)
+	}
+}
+
+// save lets the next run know.
+func (f *files) save(warn func(string)) {
+	if err := f.digests.Save(); err != nil {
+		warn(err.Error())
+	}
 }
 
 // verifyNeed makes sure that what a needed step left is still what it left:

@@ -43,7 +43,11 @@ type stepLog struct {
 // newStepLog makes the log file of a step. A step's name is fit to be a file's:
 // package pipeline sees to that.
 func (r *run) newStepLog(step *plan.Step) (*stepLog, error) {
-	path := filepath.Join(r.space.logs, step.Name+".log")
+	dir, err := r.space.logs()
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dir, step.Name+".log")
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("making the log: %w", err)
@@ -59,7 +63,7 @@ func (r *run) newStepLog(step *plan.Step) (*stepLog, error) {
 // stream returns the writer of one of the command's streams. Its Write never
 // fails: a command is not stopped because its log cannot be kept; close tells.
 func (l *stepLog) stream(name string) io.Writer {
-	s := &logStream{log: l, name: name}
+	s := &logStream{emit: func(piece []byte) { l.add(name, piece) }}
 	l.streams = append(l.streams, s)
 	return s
 }
@@ -77,9 +81,6 @@ func (l *stepLog) close() error {
 }
 
 func (l *stepLog) add(stream string, piece []byte) {
-	if len(piece) == 0 {
-		return
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err == nil {
@@ -109,10 +110,9 @@ func (l *stepLog) lastLines() []byte {
 	return bytes.Clone(end[start+1:])
 }
 
-// logStream cuts one stream into pieces.
+// logStream cuts one stream into pieces, none of them empty.
 type logStream struct {
-	log     *stepLog
-	name    string
+	emit    func(piece []byte)
 	pending []byte // the beginning of a line; shorter than maxPiece
 }
 
@@ -127,14 +127,18 @@ func (s *logStream) Write(p []byte) (int, error) {
 		if end == 0 && len(s.pending) == maxPiece {
 			end = wholeRunes(s.pending)
 		}
-		s.log.add(s.name, s.pending[:end])
+		if end > 0 {
+			s.emit(s.pending[:end])
+		}
 		s.pending = append(s.pending[:0], s.pending[end:]...)
 	}
 	return n, nil
 }
 
 func (s *logStream) flush() {
-	s.log.add(s.name, s.pending)
+	if len(s.pending) > 0 {
+		s.emit(s.pending)
+	}
 	s.pending = nil
 }
 

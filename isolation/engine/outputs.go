@@ -20,36 +20,36 @@ import (
 )
 
 // collect looks at what the command left in the staging folder, and hashes it.
-func (w *walk) collect(ctx context.Context) (tree.Tree, error) {
+func (w *walk) collect(ctx context.Context) (tree.Found, error) {
 	w.doing("collecting outputs")
 	staging, err := w.run.root.OpenRoot(w.staging())
 	if err != nil {
-		return tree.Tree{}, err
+		return tree.Found{}, err
 	}
 	defer staging.Close()
 	files, err := landing.Prepare(ctx, staging)
 	if err != nil {
-		return tree.Tree{}, fmt.Errorf("outputs: %w", err)
+		return tree.Found{}, fmt.Errorf("outputs: %w", err)
 	}
-	entries, missing, err := plan.MatchOutputs(ctx, staging, w.step.Outputs)
+	left, missing, err := plan.FindOutputs(ctx, staging, w.step.Outputs)
 	if err != nil {
-		return tree.Tree{}, err
+		return tree.Found{}, err
 	}
 	if len(missing) > 0 {
-		return tree.Tree{}, w.missing(missing)
+		return tree.Found{}, w.missing(missing)
 	}
-	for _, e := range entries {
+	for _, e := range left.Entries {
 		if e.Kind != tree.Dir {
 			files--
 		}
 	}
 	if files != 0 {
-		return tree.Tree{}, fmt.Errorf("the staging folder holds %d files that no output names", files)
+		return tree.Found{}, fmt.Errorf("the staging folder holds %d files that no output names", files)
 	}
-	if err := (tree.Hasher{SHA256: true}).Sum(ctx, staging, "", entries); err != nil {
-		return tree.Tree{}, fmt.Errorf("reading outputs: %w", err)
+	if err := (tree.Hasher{SHA256: true}).SumMissing(ctx, staging, left); err != nil {
+		return tree.Found{}, fmt.Errorf("reading outputs: %w", err)
 	}
-	return tree.New(entries)
+	return left, nil
 }
 
 // missing is one error for each output that should be there and is not.
@@ -71,7 +71,11 @@ func patternText(p pipeline.Pattern) string {
 }
 
 // land puts the outputs in place, and what earlier runs left of them away.
-func (w *walk) land(left tree.Tree) error {
+func (w *walk) land(found tree.Found) error {
+	left, err := tree.New(found.Entries)
+	if err != nil {
+		return err
+	}
 	earlier, err := w.run.space.readLanded(w.step.Name)
 	if err != nil {
 		return err
@@ -92,15 +96,21 @@ func (w *walk) land(left tree.Tree) error {
 	if err == nil {
 		err = w.giveBack(left, earlier, protected)
 	}
-	if err == nil && (len(globbed) > 0 || len(earlier) > 0) {
-		err = w.run.space.writeLanded(w.step.Name, globbed)
+	if err == nil {
+		err = w.run.space.writeLanded(w.step.Name, earlier, globbed)
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("outputs: %w", err), done.Undo())
 	}
+	w.landed(left)
+	w.run.files.learn(w.run.root, found)
+	return nil
+}
+
+// landed takes note of what the step left in the project.
+func (w *walk) landed(left tree.Tree) {
 	w.result.Outputs = left
 	w.run.setLanded(w.step.Index, left)
-	return nil
 }
 
 // units says what is put in place as a whole: what outputs name literally, and
@@ -203,34 +213,4 @@ func (l *lander) claim(step string, units []landing.Unit) error {
 		}
 	}
 	return nil
-}
-
-// readLanded returns the paths that globs of the step matched when it last
-// succeeded here.
-func (w *workspace) readLanded(step string) ([]string, error) {
-	text, err := w.root.ReadFile(path.Join(landDir, step))
-	if errors.Is(err, fs.ErrNotExist) || len(text) == 0 {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return strings.Split(strings.TrimSuffix(string(text), "\x00"), "\x00"), nil
-}
-
-// writeLanded is for readLanded. It comes after the landing: a kill between the
-// two leaves a file too many rather than removing one that is not the step's.
-func (w *workspace) writeLanded(step string, paths []string) error {
-	if err := w.root.MkdirAll(landDir, 0o755); err != nil {
-		return err
-	}
-	var b strings.Builder
-	for _, p := range paths {
-		b.WriteString(p + "\x00")
-	}
-	spare := path.Join(tmpDir, w.id, "landed-"+step)
-	if err := w.root.WriteFile(spare, []byte(b.String()), 0o644); err != nil {
-		return err
-	}
-	return w.root.Rename(spare, path.Join(landDir, step))
 }

@@ -25,7 +25,7 @@ const hostEngine = "host"
 
 // record sums the walks up.
 func (r *run) record(ctx context.Context, started time.Time, walks []*walk) (*Record, error) {
-	rec := &Record{LogDir: r.space.logs, Receipt: &receipt.Receipt{
+	rec := &Record{LogDir: r.space.used.logs, Receipt: &receipt.Receipt{
 		Schema:       receipt.Schema,
 		PipelineHash: r.Plan.Pipeline.Digest,
 		Timestamp:    started.UTC().Truncate(time.Second),

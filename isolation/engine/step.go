@@ -12,6 +12,7 @@ import (
 	"github.com/attest-pipeline/attest/attestation/digest"
 	"github.com/attest-pipeline/attest/attestation/receipt"
 	"github.com/attest-pipeline/attest/frontend/plan"
+	"github.com/attest-pipeline/attest/isolation/cache"
 	"github.com/attest-pipeline/attest/isolation/cachekey"
 	"github.com/attest-pipeline/attest/isolation/event"
 	"github.com/attest-pipeline/attest/isolation/executor"
@@ -31,10 +32,16 @@ type walk struct {
 	err    error // of a step that failed, a *StepError
 	engine string
 
-	dir   string // the step's own folder in .attest/tmp, relative to the project
+	dir   string // the step's own folder in .attest/tmp, relative to the project; empty where there is none yet
 	env   environment
 	image digest.Digest
+	key   cachekey.Key
 	log   *stepLog
+
+	why      string             // the result of an earlier run is not used
+	reserved *cache.Reservation // nil where there is none
+	changed  bool               // the inputs did not stay as they were while the command ran
+	kept     bool               // the result is in the cache
 }
 
 func newWalk(r *run, i int) *walk {
@@ -64,6 +71,7 @@ func (w *walk) walk(ctx context.Context) {
 	switch {
 	case err == nil:
 		w.facts.Status = receipt.Succeeded
+		finished.Reason = w.why
 	case stopped(ctx, err):
 		w.facts.Status, w.facts.Error = receipt.Interrupted, "stopped, because the run was interrupted"
 		finished.Err = context.Cause(ctx)
@@ -83,12 +91,7 @@ func stopped(ctx context.Context, err error) bool {
 
 // phases is the walk: each phase takes what those before it found out.
 func (w *walk) phases(ctx context.Context) error {
-	dir, err := w.run.space.makeStepDir(w.step.Index)
-	if err != nil {
-		return err
-	}
-	w.dir = dir
-	defer w.removeDir()
+	defer w.release()
 	if err := w.readInputs(ctx); err != nil {
 		return err
 	}
@@ -98,9 +101,13 @@ func (w *walk) phases(ctx context.Context) error {
 	if err := w.computeKey(); err != nil {
 		return err
 	}
+	if hit, err := w.recall(ctx); hit || err != nil {
+		return err
+	}
 	if err := w.execute(ctx); err != nil {
 		return err
 	}
+	w.confirmInputs(ctx)
 	left, err := w.collect(ctx)
 	if err == nil {
 		err = w.land(left)
@@ -108,7 +115,16 @@ func (w *walk) phases(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, process.PutBack(w.run.Root, w.run.space.abs(w.aside())))
 	}
+	w.keep(ctx)
 	return nil
+}
+
+// release gives back what the step held.
+func (w *walk) release() {
+	if w.reserved != nil {
+		w.reserved.Release()
+	}
+	w.removeDir()
 }
 
 // resolveImage finds the digest that the image's name stands for now.
@@ -155,7 +171,7 @@ func (w *walk) computeKey() error {
 	if err != nil {
 		return err
 	}
-	w.facts.Key = key.Digest
+	w.key, w.facts.Key = key, key.Digest
 	return nil
 }
 
@@ -163,6 +179,9 @@ func (w *walk) computeKey() error {
 // a command may change it.
 func (w *walk) execute(ctx context.Context) error {
 	w.run.source()
+	if err := w.makeDir(); err != nil {
+		return err
+	}
 	var err error
 	if w.log, err = w.run.newStepLog(w.step); err != nil {
 		return err
@@ -222,10 +241,24 @@ func (w *walk) progress(p executor.Progress) {
 
 func (w *walk) doing(what string) { w.progress(executor.Progress{Doing: what}) }
 
+// makeDir makes the step's own folder.
+func (w *walk) makeDir() (err error) {
+	w.dir, err = w.run.space.makeStepDir(w.step.Index)
+	return err
+}
+
 // removeDir gives the disk back. What resists is no harm to this run, and the
 // next one tries again.
 func (w *walk) removeDir() {
-	if err := landing.RemoveAll(w.run.root, w.dir); err != nil {
-		w.run.events.Record(event.Warning{Step: w.step.Name, Message: "removing temporary files: " + err.Error()})
+	if w.dir == "" {
+		return
 	}
+	if err := landing.RemoveAll(w.run.root, w.dir); err != nil {
+		w.warn("removing temporary files: " + err.Error())
+	}
+	w.dir = ""
+}
+
+func (w *walk) warn(text string) {
+	w.run.events.Record(event.Warning{Step: w.step.Name, Message: text})
 }

@@ -11,6 +11,7 @@ import (
 	"path"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/attest-pipeline/attest/isolation/landing"
@@ -30,13 +31,19 @@ const (
 const ignoreFile = "/*\n!/config.yaml\n!/trust/\n"
 
 // workspace is a project's .attest folder in the hands of one run: the lock,
-// a folder for each step's staging, and the run's logs.
+// and, once something asks for them, folders for the run's temporary files and
+// for its logs.
 type workspace struct {
 	root *os.Root
 	path string // of the project
 	lock *os.File
-	id   string // the run's name in tmpDir and among the logs
-	logs string // absolute path of the folder with the run's logs
+	// tmp returns the path of the run's own folder in tmpDir, and logs that of
+	// the folder with its logs, the former relative to the project.
+	tmp  func() (string, error)
+	logs func() (string, error)
+	used struct{ tmp, logs string } // what they returned; read when the steps have ended
+	// landed holds the steps of which landDir has something.
+	landed func() (map[string]bool, error)
 }
 
 // openWorkspace takes the lock, waiting for another run that has it, and clears
@@ -50,7 +57,11 @@ func openWorkspace(ctx context.Context, root *os.Root, logDir string, now time.T
 		return nil, err
 	}
 	w := &workspace{root: root, path: root.Name(), lock: lock}
-	if err := w.fill(logDir, now); err != nil {
+	stamp := now.UTC().Format("20060102_150405")
+	w.tmp = sync.OnceValues(func() (string, error) { return w.makeTmp(stamp) })
+	w.logs = sync.OnceValues(func() (string, error) { return w.makeLogs(logDir, stamp) })
+	w.landed = sync.OnceValues(w.listLanded)
+	if err := w.clear(); err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
 	return w, nil
@@ -104,34 +115,45 @@ func takeLock(ctx context.Context, root *os.Root, waiting func()) (*os.File, err
 	}
 }
 
-// fill makes the folders of this run.
-func (w *workspace) fill(logDir string, now time.Time) error {
+// clear removes what a killed run left.
+func (w *workspace) clear() error {
+	runs, err := os.ReadDir(w.abs(tmpDir))
+	if err == nil && len(runs) == 0 || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
 	if err := w.putBack(); err != nil {
 		return err
 	}
 	if err := landing.RemoveAll(w.root, tmpDir); err != nil {
 		return fmt.Errorf("removing what an earlier run left in %s: %w", tmpDir, err)
 	}
-	if err := os.MkdirAll(logDir, 0o755); err != nil {
-		return fmt.Errorf("making the folder for logs: %w", err)
+	return nil
+}
+
+func (w *workspace) makeTmp(name string) (string, error) {
+	if err := w.root.Mkdir(tmpDir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", err
 	}
-	stamp := now.UTC().Format("20060102_150405")
-	w.id = stamp
+	w.used.tmp = path.Join(tmpDir, name)
+	return w.used.tmp, w.root.Mkdir(w.used.tmp, 0o700)
+}
+
+func (w *workspace) makeLogs(dir, name string) (string, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("making the folder for logs: %w", err)
+	}
+	at := filepath.Join(dir, name)
 	for n := 2; ; n++ {
-		w.logs = filepath.Join(logDir, w.id)
-		err := os.Mkdir(w.logs, 0o755)
+		err := os.Mkdir(at, 0o755)
 		if err == nil {
-			break
+			w.used.logs = at
+			return at, nil
 		}
 		if !errors.Is(err, fs.ErrExist) {
-			return fmt.Errorf("making the folder for logs: %w", err)
+			return "", fmt.Errorf("making the folder for logs: %w", err)
 		}
-		w.id = stamp + "_" + strconv.Itoa(n)
+		at = filepath.Join(dir, name+"_"+strconv.Itoa(n))
 	}
-	if err := w.root.Mkdir(tmpDir, 0o700); err != nil {
-		return err
-	}
-	return w.root.Mkdir(path.Join(tmpDir, w.id), 0o700)
 }
 
 // putBack restores outputs that a process step of a killed run had moved aside.
@@ -159,7 +181,11 @@ func (w *workspace) putBack() error {
 // makeStepDir makes a step's own folder, with an empty staging folder in it,
 // and returns its path relative to the project.
 func (w *workspace) makeStepDir(index int) (string, error) {
-	dir := path.Join(tmpDir, w.id, strconv.Itoa(index))
+	tmp, err := w.tmp()
+	if err != nil {
+		return "", err
+	}
+	dir := path.Join(tmp, strconv.Itoa(index))
 	if err := w.root.Mkdir(dir, 0o700); err != nil {
 		return "", err
 	}
@@ -176,21 +202,13 @@ const (
 func (w *walk) staging() string { return path.Join(w.dir, stagingName) }
 func (w *walk) aside() string   { return path.Join(w.dir, asideName) }
 
-// clock returns the file system's own idea of now, near enough: the time at
-// which the folder dir, made a moment ago, was last changed.
-func (w *workspace) clock(dir string) (time.Time, error) {
-	info, err := w.root.Lstat(dir)
-	if err != nil {
-		return time.Time{}, err
-	}
-	return lastChange(info), nil
-}
-
 // abs returns the absolute path of p, which is relative to the project.
 func (w *workspace) abs(p string) string { return filepath.Join(w.path, filepath.FromSlash(p)) }
 
 // close removes the run's temporary files and lets the next run in.
 func (w *workspace) close() {
-	_ = landing.RemoveAll(w.root, path.Join(tmpDir, w.id))
+	if w.used.tmp != "" {
+		_ = landing.RemoveAll(w.root, w.used.tmp)
+	}
 	_ = w.lock.Close()
 }
