@@ -36,10 +36,6 @@ type Found struct {
 // Len returns the number of entries.
 func (f Found) Len() int { return len(f.Entries) }
 
-func (f *Found) add(e Entry, s Stat) {
-	f.Entries, f.Stats = append(f.Entries, e), append(f.Stats, s)
-}
-
 // Join returns what was found in several walks, ordered, every path once.
 func Join(found ...Found) Found {
 	var all Found

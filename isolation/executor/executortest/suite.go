@@ -68,14 +68,6 @@ type suite struct {
 	Fixture
 }
 
-// isolation is the level as attest.yaml would name it.
-func (s *suite) isolation() pipeline.Isolation {
-	if s.Image != "" {
-		return pipeline.Container
-	}
-	return pipeline.Process
-}
-
 func (s *suite) testOutcome(t *testing.T) {
 	p := s.project(t)
 	got := p.run(p.shell("sleep 0.3"))
