@@ -30,6 +30,7 @@ type grammar struct {
 	Run      runCmd      `cmd:"" help:"Run steps and write a receipt of what happened."`
 	Verify   verifyCmd   `cmd:"" help:"Check a receipt against its signature and the files on disk."`
 	Pipeline pipelineCmd `cmd:"" help:"Look at the pipeline: show, validate, schema."`
+	Cache    cacheCmd    `cmd:"" help:"The results that are kept: stats, explain, gc, verify, clear."`
 	Keys     keysCmd     `cmd:"" help:"Make and show the project's keys: generate, list, show."`
 	Config   configCmd   `cmd:"" help:"The project's settings: set, get, list."`
 	Engine   engineCmd   `cmd:"" help:"The embedded BuildKit engine: status, start, stop."`

@@ -24,6 +24,7 @@ const (
 	exitStepFailed  = 3
 	exitUnverified  = 4
 	exitDenied      = 5
+	exitNotCached   = 6
 	exitInvalid     = 10
 	exitUnavailable = 11
 	exitKey         = 12
@@ -41,6 +42,7 @@ var exitCodes = [...]struct {
 	{exitStepFailed, "a step failed; the receipt says which"},
 	{exitUnverified, "verification failed: do not believe the receipt"},
 	{exitDenied, "a policy says no"},
+	{exitNotCached, "a step is not in the cache, and --expect-cached says that all are"},
 	{exitInvalid, "attest.yaml or .attest/config.yaml is not valid"},
 	{exitUnavailable, "the engine that runs container steps cannot be reached or started"},
 	{exitKey, "a key is missing, unreadable or not to be trusted"},
@@ -88,6 +90,8 @@ func exitCode(ctx context.Context, err error) int {
 		return exitUnavailable
 	case errors.Is(err, keys.ErrKey):
 		return exitKey
+	case errors.Is(err, engine.ErrNotCached):
+		return exitNotCached
 	case errors.As(err, &step):
 		return exitStepFailed
 	case errors.Is(err, plan.ErrInput): // found without running anything

@@ -31,8 +31,8 @@ type levels struct {
 }
 
 // newLevels returns the levels for the project in root. address is that of the
-// engine for container steps.
-func newLevels(env *Env, root, address string) (*levels, error) {
+// engine for container steps; no step reaches the folder of the cache.
+func newLevels(env *Env, root, address, cacheDir string) (*levels, error) {
 	stateDir, err := launch.DefaultStateDir(env.Environ)
 	if err != nil {
 		return nil, err
@@ -47,7 +47,7 @@ func newLevels(env *Env, root, address string) (*levels, error) {
 			Args:    []string{"run", "--project", root, "--engine", address},
 			Environ: env.Environ, Stderr: env.Stderr,
 		},
-		process: process.New(process.Options{Environ: env.Environ, Hide: []string{files.StateDir, files.SocketDir}}),
+		process: process.New(process.Options{Environ: env.Environ, Hide: []string{files.StateDir, files.SocketDir, cacheDir}}),
 		images:  image.NewResolver(root, ocispecs.Platform{}),
 	}, nil
 }

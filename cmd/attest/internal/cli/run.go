@@ -28,6 +28,9 @@ type runCmd struct {
 	Steps     []string `arg:"" optional:"" name:"step" help:"Steps to run, with what they need (default: all)."`
 	Sign      *bool    `negatable:"" help:"Sign the receipt and leave signed statements. Makes the project's keys at the first use."`
 	Verify    *bool    `negatable:"" help:"Verify the receipt after the run."`
+	NoCache   bool     `help:"Run every step, and keep no result."`
+	Expect    bool     `name:"expect-cached" help:"Fail where a step would have to run, and run none."`
+	Replay    bool     `name:"replay-logs" help:"Show what a step printed when its cached result was made."`
 	Jobs      *string  `short:"j" placeholder:"N" help:"Run N steps at once (default: one per processor)."`
 	KeepGoing *bool    `negatable:"" help:"After a failure, go on with steps that do not need what failed."`
 	DryRun    bool     `help:"Say what would run, and run nothing."`
@@ -43,6 +46,8 @@ type runCmd struct {
 func (runCmd) Help() string {
 	return `Runs the steps of attest.yaml, each as soon as what it needs has succeeded, and writes a receipt into .attest/receipts. Progress and logs go to stderr; stdout gets the receipt's path, last.
 
+A step whose result is in the cache is not run: its outputs are put back, or left alone where they are in place. The line of a step that was run says why it had to be; attest cache explain STEP says more.
+
 After a failure no further step starts, unless --keep-going. The first Ctrl-C stops the steps that run and writes the receipt; a second one ends attest at once.
 
 Examples:
@@ -50,6 +55,7 @@ Examples:
     attest run
     attest run build test --keep-going
     attest run --sign --verify
+    attest run --expect-cached
     receipt=$(attest run --sign --progress quiet) && attest verify "$receipt"`
 }
 
@@ -70,6 +76,9 @@ func (c *runCmd) Run(ctx context.Context, env *Env) error {
 	planned, err := plan.New(p, c.Steps...)
 	if err != nil {
 		return err
+	}
+	if c.NoCache && c.Expect {
+		return &usageError{err: errors.New("--no-cache and --expect-cached exclude each other")}
 	}
 	if c.DryRun {
 		return dryRun(ctx, env, root, planned)
@@ -137,7 +146,11 @@ func (c *runCmd) signer(env *Env, settings *config.Set, root string) (keys.Signe
 
 // execute runs the plan, drawing it meanwhile.
 func (c *runCmd) execute(ctx context.Context, env *Env, settings *config.Set, root string, planned *plan.Plan) (*engine.Record, error) {
-	levels, err := newLevels(env, root, engineAddress(env, settings))
+	cacheDir, err := cacheFolder(root, settings)
+	if err != nil {
+		return nil, err
+	}
+	levels, err := newLevels(env, root, engineAddress(env, settings), cacheDir)
 	if err != nil {
 		return nil, err
 	}
@@ -150,6 +163,7 @@ func (c *runCmd) execute(ctx context.Context, env *Env, settings *config.Set, ro
 		Plan: planned, Root: root, Executors: levels.executors(), Images: levels.pin,
 		Jobs: settings.Jobs(), KeepGoing: settings.Bool(config.KeepGoing),
 		Environ: env.Environ, Sink: screen, Now: env.Now, Version: version.Version,
+		CacheDir: cacheDir, NoCache: c.NoCache, ExpectCached: c.Expect, ReplayLogs: c.Replay,
 	})
 }
 

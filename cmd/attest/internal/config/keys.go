@@ -21,6 +21,7 @@ type Key struct {
 
 // The names of the keys.
 const (
+	CacheDir  = "cache_dir"
 	Engine    = "engine"
 	Isolation = "isolation"
 	Jobs      = "jobs"
@@ -34,6 +35,8 @@ const (
 // does.
 func Keys() []Key {
 	return []Key{
+		{CacheDir, "ATTEST_CACHE_DIR", ".attest/cache", "a folder; a relative path starts at the project",
+			"where results are kept; projects may share one", notEmpty},
 		{Engine, "ATTEST_ENGINE", "embedded", "embedded, unix://, tcp://, docker-container://, or a buildx builder's name",
 			"the BuildKit that runs container steps", notEmpty},
 		{Isolation, "ATTEST_ISOLATION", "auto", "auto, process, container",
