@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/attest-pipeline/attest/attestation/digest"
+)
+
+// Freed says what was removed.
+type Freed struct {
+	Results int
+	Blobs   int
+	Bytes   int64 // of the disk
+}
+
+// tidyEvery is how often a cache is looked at that is not too large.
+const tidyEvery = 24 * time.Hour
+
+// Maintain is for the end of a run: it does what [Store.GC] does when the cache
+// holds more than it may, or has not been tidied for a day.
+func (s *Store) Maintain(ctx context.Context) error {
+	top, err := s.top()
+	if errors.Is(err, fs.ErrNotExist) || s.off.Load() {
+		return nil
+	}
+	size, known := readSize(top)
+	info, err := top.Lstat(tidiedFile)
+	if err == nil && s.o.Now().Sub(info.ModTime()) < tidyEvery && known && (s.o.MaxSize == 0 || size <= s.o.MaxSize) {
+		return nil
+	}
+	_, err = s.GC(ctx)
+	return err
+}
+
+// GC removes what is older than Options.Retention, then what was used least
+// recently until the rest fits into Options.MaxSize, and what no Result needs.
+// It waits for others that are storing something.
+func (s *Store) GC(ctx context.Context) (Freed, error) { return s.collect(ctx, s.o.MaxSize) }
+
+// collect is GC with a size of its own to come down to; 0 means that there is
+// none.
+func (s *Store) collect(ctx context.Context, most int64) (Freed, error) {
+	release, err := s.hold(ctx, exclusive)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Freed{}, nil
+	}
+	if err != nil {
+		return Freed{}, fmt.Errorf("tidying the cache: %w", err)
+	}
+	defer release()
+	freed, err := s.collectLocked(ctx, most)
+	if err != nil {
+		return freed, fmt.Errorf("tidying the cache: %w", err)
+	}
+	return freed, nil
+}
+
+func (s *Store) collectLocked(ctx context.Context, most int64) (Freed, error) {
+	v, err := s.survey(ctx)
+	if err != nil {
+		return Freed{}, err
+	}
+	going, size := v.choose(s.o.Now(), s.o.Retention, most)
+	freed, err := s.remove(v, going)
+	if err != nil {
+		return freed, err
+	}
+	top, err := s.top()
+	if err != nil {
+		return freed, err
+	}
+	if err := setSize(ctx, top, size); err != nil {
+		return freed, err
+	}
+	_, err = writeFile(top, tidiedFile, nil, s.o.Now())
+	return freed, err
+}
+
+// choose takes the roots that have to go out of the survey and returns them,
+// with the size of what stays: first those that cannot be read or have not been
+// used for too long, then the least recently used, results before the last keys
+// of pipelines.
+func (v *survey) choose(now time.Time, retention time.Duration, most int64) (going []*root, size int64) {
+	slices.SortFunc(v.roots, func(a, b *root) int {
+		if a.result != b.result {
+			if a.result {
+				return -1
+			}
+			return 1
+		}
+		return a.used.Compare(b.used)
+	})
+	size = v.size()
+	drop := func(r *root) {
+		size -= r.disk
+		for _, p := range r.parts {
+			size -= p.release()
+		}
+		going = append(going, r)
+	}
+	staying := v.roots[:0]
+	for _, r := range v.roots {
+		if r.err != nil || retention > 0 && now.Sub(r.used) > retention {
+			drop(r)
+		} else {
+			staying = append(staying, r)
+		}
+	}
+	for most > 0 && size > most && len(staying) > 0 {
+		drop(staying[0])
+		staying = staying[1:]
+	}
+	v.roots = staying
+	return going, size
+}
+
+// remove removes the roots, then whatever no other root needs, and what killed
+// processes left. The cache is held exclusively.
+func (s *Store) remove(v *survey, going []*root) (freed Freed, err error) {
+	var errs []error
+	for _, r := range going {
+		folder, err := s.folder(r.folder)
+		if err == nil {
+			err = folder.RemoveAll(r.name)
+		}
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		freed.Bytes += r.disk
+		if r.result {
+			freed.Results++
+		}
+	}
+	errs = append(errs, s.removeDocuments(v, &freed), s.removeBlobs(v, &freed), s.removeLeftovers())
+	return freed, errors.Join(errs...)
+}
+
+func (s *Store) removeDocuments(v *survey, freed *Freed) error {
+	return s.removeParts(v.documents, metadataDir, func(d digest.Digest, p *part) error {
+		folder, err := s.folder(metadataDir)
+		if err != nil {
+			return err
+		}
+		freed.Bytes += p.disk
+		return folder.RemoveAll(nameOf(d))
+	})
+}
+
+func (s *Store) removeBlobs(v *survey, freed *Freed) error {
+	return s.removeParts(v.blobs, outputsDir, func(d digest.Digest, p *part) error {
+		blobs, err := s.content()
+		if err != nil {
+			return err
+		}
+		freed.Bytes += p.disk
+		freed.Blobs++
+		return blobs.Remove(d)
+	})
+}
+
+func (s *Store) removeParts(parts map[digest.Digest]*part, dir string, remove func(digest.Digest, *part) error) error {
+	var errs []error
+	emptied := map[string]bool{}
+	for d, p := range parts {
+		if p.refs == 0 && p.disk > 0 {
+			errs = append(errs, remove(d, p))
+			emptied[path.Dir(nameOf(d))] = true
+		}
+	}
+	folder, err := s.folder(dir)
+	if err != nil {
+		return errors.Join(errs...)
+	}
+	for top := range emptied {
+		_ = folder.Remove(top) // which fails where it is not empty
+	}
+	return errors.Join(errs...)
+}
+
+// removeLeftovers removes files that were never finished, and locks that nobody
+// holds.
+func (s *Store) removeLeftovers() error {
+	var errs []error
+	if blobs, err := s.content(); err == nil {
+		errs = append(errs, blobs.RemoveTemporary())
+	}
+	top, err := s.top()
+	if err != nil {
+		return err
+	}
+	folders := []*os.Root{top}
+	for _, name := range []string{receiptsDir, metadataDir, lastDir} {
+		if f, err := s.folder(name); err == nil {
+			folders = append(folders, f)
+		}
+	}
+	for _, f := range folders {
+		names, err := namesIn(f, ".")
+		errs = append(errs, err)
+		for _, name := range names {
+			if strings.HasPrefix(name, tempPrefix) {
+				errs = append(errs, f.RemoveAll(name))
+			}
+		}
+	}
+	return errors.Join(append(errs, s.removeLocks())...)
+}
+
+func (s *Store) removeLocks() error {
+	locks, err := s.folder(locksDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	names, err := namesIn(locks, ".")
+	for _, name := range names {
+		f, err := locks.OpenFile(name, os.O_RDWR, 0)
+		if err != nil {
+			continue // released a moment ago
+		}
+		if got, _ := tryLock(f, exclusive); got && current(locks, name, f) {
+			_ = locks.Remove(name)
+		}
+		_ = f.Close()
+	}
+	return err
+}
+
+// Clear removes everything, the remembered digests of inputs included.
+func (s *Store) Clear(ctx context.Context) (Freed, error) {
+	release, err := s.hold(ctx, exclusive)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Freed{}, nil
+	}
+	if err != nil {
+		return Freed{}, fmt.Errorf("clearing the cache: %w", err)
+	}
+	defer release()
+	stats, err := s.Stats(ctx)
+	if err != nil {
+		return Freed{}, err
+	}
+	top, err := s.top()
+	if err != nil {
+		return Freed{}, err
+	}
+	// What names others goes first.
+	for _, name := range []string{receiptsDir, metadataDir, outputsDir, inputsDir, tidiedFile} {
+		if err := s.clear(top, name); err != nil {
+			return Freed{}, fmt.Errorf("clearing the cache: %w", err)
+		}
+	}
+	freed := Freed{Results: stats.Results, Blobs: stats.Blobs, Bytes: stats.Size + stats.Inputs}
+	return freed, errors.Join(setSize(ctx, top, 0), s.removeLeftovers())
+}
+
+// clear empties a folder, or removes a file. The folder stays: others may have
+// it open to write to it next.
+func (s *Store) clear(top *os.Root, name string) error {
+	info, err := top.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return top.Remove(name)
+	}
+	names, err := namesIn(top, name)
+	for _, n := range names {
+		if below := name + "/" + n; below != lastDir {
+			err = errors.Join(err, top.RemoveAll(below))
+		} else {
+			err = errors.Join(err, s.clear(top, below))
+		}
+	}
+	return err
+}
