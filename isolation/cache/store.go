@@ -31,10 +31,12 @@ const (
 	tidiedFile = "tidied"
 )
 
-// tagText marks the folder for programs that make backups, and as ours.
-const tagText = "Signature: 8a477f597d28d172789f06886806bc55\n" +
-	"# A cache of attest: https://bford.info/cachedir/ says what this file is for.\n" +
-	"# All of the folder can be removed at any time.\n"
+// tagText marks the folder for programs that make backups, and tagBegin as ours.
+const (
+	tagBegin = "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of attest"
+	tagText  = tagBegin + ": all of it can be removed at any time.\n" +
+		"# https://bford.info/cachedir/ says what this file is for.\n"
+)
 
 // Store is a cache on disk.
 type Store struct {
@@ -134,7 +136,7 @@ func trusted(info fs.FileInfo) error {
 // needed in a cache is removed one day.
 func checkTag(root *os.Root, dir string) error {
 	text, err := root.ReadFile(tagFile)
-	if err == nil && string(text) == tagText {
+	if err == nil && strings.HasPrefix(string(text), tagBegin) {
 		return nil
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
