@@ -36,22 +36,39 @@ type Found struct {
 // Len returns the number of entries.
 func (f Found) Len() int { return len(f.Entries) }
 
+func (f *Found) add(e Entry, s Stat) {
+	f.Entries, f.Stats = append(f.Entries, e), append(f.Stats, s)
+}
+
 // Join returns what was found in several walks, ordered, every path once.
 func Join(found ...Found) Found {
+	if len(found) == 1 {
+		return found[0]
+	}
 	var all Found
 	for _, f := range found {
 		all.Entries, all.Stats = append(all.Entries, f.Entries...), append(all.Stats, f.Stats...)
 	}
-	if !slices.IsSortedFunc(all.Entries, byPath) {
-		all.sort()
+	all.order()
+	n := 0
+	for i := range all.Entries {
+		if n > 0 && all.Entries[n-1].Path == all.Entries[i].Path {
+			continue
+		}
+		all.Entries[n], all.Stats[n] = all.Entries[i], all.Stats[i]
+		n++
 	}
-	return all.compact()
+	return Found{all.Entries[:n], all.Stats[:n]}
 }
 
 func byPath(a, b Entry) int { return strings.Compare(a.Path, b.Path) }
 
-// sort moves both slices alike.
-func (f *Found) sort() {
+// order sorts by path, unless that is done. Entries with one path stay in
+// their order.
+func (f *Found) order() {
+	if slices.IsSortedFunc(f.Entries, byPath) {
+		return
+	}
 	order := make([]int, len(f.Entries))
 	for i := range order {
 		order[i] = i
@@ -62,17 +79,4 @@ func (f *Found) sort() {
 		entries[to], stats[to] = f.Entries[from], f.Stats[from]
 	}
 	f.Entries, f.Stats = entries, stats
-}
-
-// compact drops all but the first of several entries with one path.
-func (f Found) compact() Found {
-	n := 0
-	for i := range f.Entries {
-		if n > 0 && f.Entries[n-1].Path == f.Entries[i].Path {
-			continue
-		}
-		f.Entries[n], f.Stats[n] = f.Entries[i], f.Stats[i]
-		n++
-	}
-	return Found{f.Entries[:n], f.Stats[:n]}
 }

@@ -6,11 +6,11 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/attest-pipeline/attest/attestation/tree"
 	"github.com/attest-pipeline/attest/frontend/glob"
 )
 
@@ -36,7 +36,7 @@ type ignoreRule struct {
 }
 
 // below returns what holds in a folder that items stand in.
-func (l *level) below(root *os.Root, dir string, items []fs.DirEntry) (*level, error) {
+func (l *level) below(root *os.Root, dir string, items []tree.Item) (*level, error) {
 	next := &level{above: l}
 	if dir != "." {
 		next.prefix = dir + "/"
@@ -44,7 +44,7 @@ func (l *level) below(root *os.Root, dir string, items []fs.DirEntry) (*level, e
 	for _, name := range ignoreFiles {
 		for _, item := range items {
 			// Git reads no ignore file through a symbolic link either.
-			if item.Name() != name || !item.Type().IsRegular() {
+			if item.Name != name || !item.Type.IsRegular() {
 				continue
 			}
 			text, err := readIgnore(root, next.prefix+name)

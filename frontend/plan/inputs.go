@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 
 	"github.com/attest-pipeline/attest/attestation/tree"
@@ -67,18 +66,20 @@ func (p *Plan) errors(errs []*source.Error) error {
 // what its ignore files name.
 func (p *Plan) everything(ctx context.Context, root *os.Root, step *Step) (tree.Found, []*source.Error, error) {
 	hidden := p.hidden(step)
-	w := &walker[*level]{
-		root: root,
-		enter: func(dir string, items []fs.DirEntry, at *level) (*level, error) {
+	var bad specials
+	w := tree.Walker[*level]{
+		Root: root,
+		Enter: func(dir string, items []tree.Item, at *level) (*level, error) {
 			return at.below(root, dir, items)
 		},
-		child: func(path string, isDir bool, at *level) (*level, verdict) {
+		Child: func(path string, isDir bool, at *level) (*level, tree.Verdict) {
 			seen := !hidden(path) && !at.ignores(path, isDir)
-			return at, verdict{take: seen, descend: seen && isDir, why: step.Pos}
+			return at, tree.Verdict{Take: seen, Descend: seen && isDir}
 		},
+		Special: func(err *tree.SpecialFileError, _ *level) { bad.add(err, step.Pos) },
 	}
-	_, err := w.folder(ctx, ".", nil)
-	return w.found, w.errs, err
+	found, err := w.Walk(ctx, "", nil, tree.Verdict{})
+	return found, bad, err
 }
 
 // selected is what the patterns of a step name.
@@ -87,19 +88,19 @@ func (p *Plan) selected(ctx context.Context, root *os.Root, step *Step) (tree.Fo
 	if err != nil {
 		return tree.Found{}, nil, err
 	}
-	w := &walker[cursor]{root: root}
-	if err := s.walk(ctx, w, p.hidden(step)); err != nil {
+	found, bad, err := s.walk(ctx, root, p.hidden(step))
+	if err != nil {
 		return tree.Found{}, nil, err
 	}
-	errs := w.errs
+	errs := []*source.Error(bad)
 	for i, pat := range step.Inputs {
-		if !s.matched[i] && !pat.Exclude {
+		if !s.matched[i].Load() && !pat.Exclude {
 			if e := explain(root, "input", pat); e != nil {
 				errs = append(errs, e)
 			}
 		}
 	}
-	return w.found, errs, nil
+	return found, errs, nil
 }
 
 // hidden returns what is not there for a step, whatever it declares.
@@ -167,14 +168,13 @@ func FindOutputs(ctx context.Context, root *os.Root, patterns []pipeline.Pattern
 	if err != nil {
 		return tree.Found{}, nil, err
 	}
-	w := &walker[cursor]{root: root}
-	err = s.walk(ctx, w, func(path string) bool { return path == ".git" || path == ".attest" })
+	found, bad, err := s.walk(ctx, root, func(path string) bool { return path == ".git" || path == ".attest" })
 	if err != nil {
 		return tree.Found{}, nil, err
 	}
-	errs := w.errs
+	errs := []*source.Error(bad)
 	for i, pat := range patterns {
-		if s.matched[i] {
+		if s.matched[i].Load() {
 			continue
 		}
 		if e := explain(root, "output", pat); e != nil && !errors.Is(e, errAbsent) {
@@ -186,5 +186,5 @@ func FindOutputs(ctx context.Context, root *os.Root, patterns []pipeline.Pattern
 	if len(errs) > 0 {
 		return tree.Found{}, nil, source.Join(errs)
 	}
-	return tree.Join(w.found), missing, nil
+	return found, missing, nil
 }

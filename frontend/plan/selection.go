@@ -6,10 +6,13 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 
+	"github.com/attest-pipeline/attest/attestation/tree"
 	"github.com/attest-pipeline/attest/frontend/glob"
 	"github.com/attest-pipeline/attest/frontend/pipeline"
 )
@@ -19,12 +22,12 @@ import (
 type selection struct {
 	patterns []pipeline.Pattern
 	globs    []glob.Glob
-	of       []int  // the pattern that a glob belongs to
-	matched  []bool // by pattern, filled while walking
+	of       []int         // the pattern that a glob belongs to
+	matched  []atomic.Bool // by pattern, filled while walking
 }
 
 func newSelection(patterns []pipeline.Pattern) (*selection, error) {
-	s := &selection{patterns: patterns, matched: make([]bool, len(patterns))}
+	s := &selection{patterns: patterns, matched: make([]atomic.Bool, len(patterns))}
 	for i, pat := range patterns {
 		globs, err := pat.Globs()
 		if err != nil {
@@ -54,7 +57,7 @@ func (s *selection) start() cursor {
 		state := g.Start()
 		if g.Matches(state) {
 			c.last = max(c.last, s.of[i])
-			s.matched[s.of[i]] = true
+			s.match(s.of[i])
 		}
 		if g.Open(state) {
 			c.live = append(c.live, live{i, state})
@@ -71,7 +74,7 @@ func (s *selection) step(c cursor, name string, isDir bool) cursor {
 		state := g.Step(l.state, name)
 		if g.Matches(state) && (isDir || !s.patterns[pattern].Folder) {
 			next.last = max(next.last, pattern)
-			s.matched[pattern] = true
+			s.match(pattern)
 		}
 		if isDir && g.Open(state) {
 			next.live = append(next.live, live{l.glob, state})
@@ -80,36 +83,49 @@ func (s *selection) step(c cursor, name string, isDir bool) cursor {
 	return next
 }
 
-// verdict says what the cursor means for the path that it stands at.
-func (s *selection) verdict(c cursor, isDir bool) verdict {
-	var v verdict
-	if c.last >= 0 {
-		v.take, v.why = !s.patterns[c.last].Exclude, s.patterns[c.last].Pos
+// match notes that a pattern matches something. Several goroutines walk, and
+// most of what they find, others have found already.
+func (s *selection) match(pattern int) {
+	if m := &s.matched[pattern]; !m.Load() {
+		m.Store(true)
 	}
-	v.descend = isDir && (v.take || slices.ContainsFunc(c.live, func(l live) bool {
+}
+
+// verdict says what the cursor means for the path that it stands at.
+func (s *selection) verdict(c cursor, isDir bool) tree.Verdict {
+	v := tree.Verdict{Take: c.last >= 0 && !s.patterns[c.last].Exclude}
+	v.Descend = isDir && (v.Take || slices.ContainsFunc(c.live, func(l live) bool {
 		i := s.of[l.glob]
 		return i > c.last && !s.patterns[i].Exclude
 	}))
 	return v
 }
 
-// walk collects into w what the patterns select. hidden says what is not there
-// for them. Only folders that hold, or are held by, what a pattern begins with
-// are read.
-func (s *selection) walk(ctx context.Context, w *walker[cursor], hidden func(p string) bool) error {
-	w.child = func(p string, isDir bool, at cursor) (cursor, verdict) {
-		if hidden(p) {
-			return at, verdict{}
-		}
-		next := s.step(at, base(p), isDir)
-		return next, s.verdict(next, isDir)
+// walk returns what the patterns select, and complaints about what they should
+// not. hidden says what is not there for them. Only folders that hold, or are
+// held by, what a pattern begins with are read.
+func (s *selection) walk(ctx context.Context, root *os.Root, hidden func(p string) bool) (tree.Found, specials, error) {
+	var bad specials
+	w := &tree.Walker[cursor]{
+		Root: root,
+		Child: func(p string, isDir bool, at cursor) (cursor, tree.Verdict) {
+			if hidden(p) {
+				return at, tree.Verdict{}
+			}
+			next := s.step(at, base(p), isDir)
+			return next, s.verdict(next, isDir)
+		},
+		Special: func(err *tree.SpecialFileError, at cursor) { bad.add(err, s.patterns[at.last].Pos) },
 	}
+	var all []tree.Found
 	for _, begin := range s.beginnings() {
-		if err := s.walkFrom(ctx, w, begin); err != nil {
-			return err
+		found, err := s.walkFrom(ctx, w, begin)
+		if err != nil {
+			return tree.Found{}, nil, err
 		}
+		all = append(all, found)
 	}
-	return nil
+	return tree.Join(all...), bad, nil
 }
 
 // beginnings returns the paths that the patterns begin with, without those
@@ -135,33 +151,45 @@ func (s *selection) beginnings() []string {
 	return kept
 }
 
-// walkFrom walks what stands at begin, should only folders lead there.
-func (s *selection) walkFrom(ctx context.Context, w *walker[cursor], begin string) error {
+// walkFrom returns what stands at begin, should only folders lead there.
+func (s *selection) walkFrom(ctx context.Context, w *tree.Walker[cursor], begin string) (tree.Found, error) {
 	at := s.start()
 	if begin == "." {
-		_, err := w.folder(ctx, ".", at)
-		return err
+		return w.Walk(ctx, "", at, tree.Verdict{})
 	}
 	for end := range len(begin) + 1 {
 		if end < len(begin) && begin[end] != '/' {
 			continue
 		}
 		p := begin[:end]
-		info, err := w.root.Lstat(filepath.FromSlash(p))
+		info, err := w.Root.Lstat(filepath.FromSlash(p))
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil
+			return tree.Found{}, nil
 		}
 		if err != nil {
-			return err
+			return tree.Found{}, err
 		}
-		var v verdict
-		at, v = w.child(p, info.IsDir(), at)
+		var v tree.Verdict
+		at, v = w.Child(p, info.IsDir(), at)
 		switch {
-		case end == len(begin) && (v.take || v.descend):
-			return w.visit(ctx, p, fs.FileInfoToDirEntry(info), at, v)
+		case end == len(begin) && v.Descend:
+			return w.Walk(ctx, p, at, v)
+		case end == len(begin) && v.Take && !info.IsDir():
+			return foundAt(p, info, w.Special, at)
 		case !info.IsDir():
-			return nil
+			return tree.Found{}, nil
 		}
 	}
-	return nil
+	return tree.Found{}, nil
+}
+
+// foundAt returns what info says stands at p, which is no folder.
+func foundAt(p string, info fs.FileInfo, complain func(*tree.SpecialFileError, cursor), at cursor) (tree.Found, error) {
+	e, err := tree.EntryOf(p, info)
+	var special *tree.SpecialFileError
+	if errors.As(err, &special) {
+		complain(special, at)
+		return tree.Found{}, nil
+	}
+	return tree.Found{Entries: []tree.Entry{e}, Stats: []tree.Stat{tree.StatOf(info)}}, err
 }
