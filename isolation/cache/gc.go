@@ -8,12 +8,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/attest-pipeline/attest/attestation/digest"
 )
 
 // Freed says what was removed.
@@ -142,50 +139,59 @@ func (s *Store) remove(v *survey, going []*root) (freed Freed, err error) {
 			freed.Results++
 		}
 	}
-	errs = append(errs, s.removeDocuments(v, &freed), s.removeBlobs(v, &freed), s.removeLeftovers())
+	errs = append(errs, s.removeDocuments(v, &freed), s.removeBlobs(v, &freed), s.removeFolders(v), s.removeLeftovers())
 	return freed, errors.Join(errs...)
 }
 
 func (s *Store) removeDocuments(v *survey, freed *Freed) error {
-	return s.removeParts(v.documents, metadataDir, func(d digest.Digest, p *part) error {
-		folder, err := s.folder(metadataDir)
-		if err != nil {
-			return err
+	folder, err := s.folder(metadataDir)
+	if err != nil {
+		return ignoreNotExist(err)
+	}
+	var errs []error
+	for key, p := range v.documents {
+		if p.found && p.refs == 0 {
+			errs = append(errs, folder.RemoveAll(nameOf(key)))
+			freed.Bytes += p.disk
 		}
-		freed.Bytes += p.disk
-		return folder.RemoveAll(nameOf(d))
-	})
+	}
+	return errors.Join(errs...)
 }
 
 func (s *Store) removeBlobs(v *survey, freed *Freed) error {
-	return s.removeParts(v.blobs, outputsDir, func(d digest.Digest, p *part) error {
-		blobs, err := s.content()
-		if err != nil {
-			return err
-		}
-		freed.Bytes += p.disk
-		freed.Blobs++
-		return blobs.Remove(d)
-	})
-}
-
-func (s *Store) removeParts(parts map[digest.Digest]*part, dir string, remove func(digest.Digest, *part) error) error {
-	var errs []error
-	emptied := map[string]bool{}
-	for d, p := range parts {
-		if p.refs == 0 && p.disk > 0 {
-			errs = append(errs, remove(d, p))
-			emptied[path.Dir(nameOf(d))] = true
-		}
-	}
-	folder, err := s.folder(dir)
+	blobs, err := s.content()
 	if err != nil {
-		return errors.Join(errs...)
+		return ignoreNotExist(err)
 	}
-	for top := range emptied {
-		_ = folder.Remove(top) // which fails where it is not empty
+	var errs []error
+	for d, p := range v.blobs {
+		if p.found && p.refs == 0 {
+			errs = append(errs, blobs.Remove(d))
+			freed.Blobs++
+			freed.Bytes += p.disk
+		}
 	}
 	return errors.Join(errs...)
+}
+
+func (s *Store) removeFolders(v *survey) error {
+	top, err := s.top()
+	if err != nil {
+		return err
+	}
+	for dir, p := range v.folders {
+		if p.refs == 0 {
+			_ = top.Remove(dir) // which fails where something strange is in it
+		}
+	}
+	return nil
+}
+
+func ignoreNotExist(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // removeLeftovers removes files that were never finished, and locks that nobody

@@ -39,22 +39,14 @@ func (s *Store) Stats(ctx context.Context) (Stats, error) {
 	if err != nil {
 		return st, fmt.Errorf("looking at the cache: %w", err)
 	}
-	st.Size = v.size()
+	st.Size = v.size() + v.waste()
 	for _, p := range v.blobs {
-		if p.disk > 0 {
+		if p.found {
 			st.Blobs++
 		}
-		switch {
-		case p.refs == 0:
-			st.Size += p.disk // there, if for nothing
-		case p.content > 0:
+		if p.found && p.refs > 0 && p.content > 0 {
 			st.Content += p.content
 			st.Stored += p.disk
-		}
-	}
-	for _, p := range v.documents {
-		if p.refs == 0 {
-			st.Size += p.disk
 		}
 	}
 	for _, r := range v.roots {

@@ -6,7 +6,10 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"iter"
+	"maps"
 	"os"
+	"path"
 	"strings"
 	"time"
 
@@ -19,7 +22,7 @@ type survey struct {
 	roots     []*root
 	blobs     map[digest.Digest]*part
 	documents map[digest.Digest]*part
-	folders   int64 // how many
+	folders   map[string]*part // those of two digits, by path
 }
 
 // root is a file that keeps others: the entry of a Result, or the last keys of
@@ -41,18 +44,23 @@ type root struct {
 // path is relative to the cache's folder.
 func (r *root) path() string { return r.folder + "/" + r.name }
 
-// part is content, or a document, that roots need.
+// part is content, a document, or a folder that such things stand in: what is
+// there only because something else needs it.
 type part struct {
-	disk    int64 // 0 where it is not there
+	found   bool
+	disk    int64
 	content int64 // its length, where a root says so
 	refs    int
-	inputs  *part // the listing that a document names
+	parts   []*part // what it needs itself: its folder; the listing that a document names
 }
 
 // keep counts one more that needs the part.
 func (p *part) keep() {
-	if p.refs++; p.refs == 1 && p.inputs != nil {
-		p.inputs.keep()
+	if p.refs++; p.refs > 1 {
+		return
+	}
+	for _, other := range p.parts {
+		other.keep()
 	}
 }
 
@@ -62,8 +70,8 @@ func (p *part) release() int64 {
 		return 0
 	}
 	free := p.disk
-	if p.inputs != nil {
-		free += p.inputs.release()
+	for _, other := range p.parts {
+		free += other.release()
 	}
 	return free
 }
@@ -71,7 +79,7 @@ func (p *part) release() int64 {
 // survey looks at everything that is there. A folder that is not there is
 // empty.
 func (s *Store) survey(ctx context.Context) (*survey, error) {
-	v := &survey{blobs: map[digest.Digest]*part{}, documents: map[digest.Digest]*part{}}
+	v := &survey{blobs: map[digest.Digest]*part{}, documents: map[digest.Digest]*part{}, folders: map[string]*part{}}
 	for _, look := range []func(context.Context, *survey) error{
 		s.surveyBlobs, s.surveyDocuments, s.surveyResults, s.surveyLast,
 	} {
@@ -87,17 +95,12 @@ func (s *Store) surveyBlobs(ctx context.Context, v *survey) error {
 	if err != nil {
 		return err
 	}
-	dir := ""
 	for f, err := range blobs.Files() {
 		if err := errors.Join(err, context.Cause(ctx)); err != nil {
 			return err
 		}
-		if top, _, _ := strings.Cut(f.Path, "/"); top != dir {
-			dir = top
-			v.folders++
-		}
 		if !f.Foreign {
-			v.blob(f.Digest).disk += onDisk(f.Info.Size())
+			v.blob(f.Digest).find(f.Info, v.folder(outputsDir, f.Digest))
 		}
 	}
 	return nil
@@ -106,13 +109,30 @@ func (s *Store) surveyBlobs(ctx context.Context, v *survey) error {
 func (v *survey) blob(d digest.Digest) *part     { return partOf(v.blobs, d) }
 func (v *survey) document(d digest.Digest) *part { return partOf(v.documents, d) }
 
-func partOf(all map[digest.Digest]*part, d digest.Digest) *part {
-	p, ok := all[d]
+// folder is the one that the file of a digest stands in.
+func (v *survey) folder(dir string, d digest.Digest) *part {
+	p := partOf(v.folders, path.Join(dir, path.Dir(nameOf(d))))
+	p.found, p.disk = true, blockSize
+	return p
+}
+
+func partOf[K comparable](all map[K]*part, k K) *part {
+	p, ok := all[k]
 	if !ok {
 		p = &part{}
-		all[d] = p
+		all[k] = p
 	}
 	return p
+}
+
+// find notes that the part is there. It may be so in two forms. Nothing needs
+// it yet.
+func (p *part) find(info fs.FileInfo, folder *part) {
+	if !p.found {
+		p.parts = append(p.parts, folder)
+	}
+	p.found = true
+	p.disk += onDisk(info.Size())
 }
 
 func (s *Store) surveyDocuments(ctx context.Context, v *survey) error {
@@ -120,12 +140,12 @@ func (s *Store) surveyDocuments(ctx context.Context, v *survey) error {
 	if err != nil {
 		return err
 	}
-	return eachKey(ctx, metadata, v, func(key digest.Digest, info fs.FileInfo) {
+	return eachKey(ctx, metadata, func(key digest.Digest, info fs.FileInfo) {
 		p := v.document(key)
-		p.disk = onDisk(info.Size())
+		p.find(info, v.folder(metadataDir, key))
 		if doc, err := s.Document(key); err == nil {
 			if inputs, ok := inputsOf(doc); ok {
-				p.inputs = v.blob(inputs)
+				p.parts = append(p.parts, v.blob(inputs))
 			}
 		}
 	})
@@ -136,7 +156,7 @@ func (s *Store) surveyResults(ctx context.Context, v *survey) error {
 	if err != nil {
 		return err
 	}
-	return eachKey(ctx, receipts, v, func(key digest.Digest, info fs.FileInfo) {
+	return eachKey(ctx, receipts, func(key digest.Digest, info fs.FileInfo) {
 		r := &root{
 			folder: receiptsDir, name: nameOf(key), used: info.ModTime(), disk: onDisk(info.Size()),
 			result: true, key: key,
@@ -144,6 +164,7 @@ func (s *Store) surveyResults(ctx context.Context, v *survey) error {
 		if r.entry, r.err = s.read(key); errors.Is(r.err, fs.ErrNotExist) {
 			return
 		}
+		r.need(v.folder(receiptsDir, key))
 		if r.err == nil {
 			r.need(v.document(key))
 			for _, b := range r.entry.blobs() {
@@ -188,7 +209,7 @@ func (s *Store) surveyLast(ctx context.Context, v *survey) error {
 }
 
 // eachKey calls do for every file of a folder that stands at the name of a key.
-func eachKey(ctx context.Context, folder *os.Root, v *survey, do func(digest.Digest, fs.FileInfo)) error {
+func eachKey(ctx context.Context, folder *os.Root, do func(digest.Digest, fs.FileInfo)) error {
 	tops, err := namesIn(folder, ".")
 	if err != nil {
 		return err
@@ -201,7 +222,6 @@ func eachKey(ctx context.Context, folder *os.Root, v *survey, do func(digest.Dig
 		if err != nil {
 			return err
 		}
-		v.folders++
 		for _, name := range names {
 			if err := context.Cause(ctx); err != nil {
 				return err
@@ -217,18 +237,37 @@ func eachKey(ctx context.Context, folder *os.Root, v *survey, do func(digest.Dig
 }
 
 // size returns what everything takes of the disk that some root needs, with the
-// roots and the folders.
-func (v *survey) size() int64 {
-	total := v.folders * blockSize
-	for _, parts := range []map[digest.Digest]*part{v.blobs, v.documents} {
-		for _, p := range parts {
-			if p.refs > 0 {
-				total += p.disk
-			}
+// roots.
+func (v *survey) size() (total int64) {
+	for p := range v.parts() {
+		if p.refs > 0 {
+			total += p.disk
 		}
 	}
 	for _, r := range v.roots {
 		total += r.disk
 	}
 	return total
+}
+
+// waste is what takes some of the disk and is needed by nothing.
+func (v *survey) waste() (total int64) {
+	for p := range v.parts() {
+		if p.refs == 0 {
+			total += p.disk
+		}
+	}
+	return total
+}
+
+func (v *survey) parts() iter.Seq[*part] {
+	return func(yield func(*part) bool) {
+		for _, all := range []iter.Seq[*part]{maps.Values(v.blobs), maps.Values(v.documents), maps.Values(v.folders)} {
+			for p := range all {
+				if !yield(p) {
+					return
+				}
+			}
+		}
+	}
 }

@@ -168,7 +168,7 @@ func (c *check) problem(f cas.File, what string) {
 
 func (c *check) documents(v *survey) error {
 	for key, p := range v.documents {
-		if p.disk == 0 {
+		if !p.found {
 			continue
 		}
 		if _, err := c.store.Document(key); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -189,7 +189,7 @@ func (c *check) root(r *root, v *survey) {
 		what = r.err.Error()
 	case r.entry != nil:
 		for _, b := range r.entry.blobs() {
-			if v.blob(b.Digest).disk == 0 {
+			if !v.blob(b.Digest).found {
 				what = fmt.Sprintf("it needs %v, which is missing", b.Digest)
 			} else if why := c.bad[b.Digest]; why != "" {
 				what = fmt.Sprintf("it needs %v, which is %s", b.Digest, why)
