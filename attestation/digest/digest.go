@@ -117,6 +117,14 @@ func (d Digest) Hex() string {
 	return hex.EncodeToString(d.sum[:])
 }
 
+// AppendHex appends what Hex returns.
+func (d Digest) AppendHex(b []byte) []byte {
+	if d.IsZero() {
+		return b
+	}
+	return hex.AppendEncode(b, d.sum[:])
+}
+
 // Bytes returns the 32 bytes of the sum.
 func (d Digest) Bytes() [Size]byte { return d.sum }
 

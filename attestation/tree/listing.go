@@ -22,30 +22,50 @@ const listingHeader = "attest.listing/v1\n"
 // kind is f, l or d; mode is four octal digits as [Entry.Mode] has it. The
 // length makes the text injective for every name that a file system allows.
 func (t Tree) Listing() []byte {
-	b := make([]byte, 0, len(listingHeader)+len(t.entries)*128)
-	b = append(b, listingHeader...)
-	for _, e := range t.entries {
-		b = append(b, kindLetter(e.Kind), ' ', '0')
-		b = strconv.AppendUint(b, uint64(e.Mode()), 8) // three digits: see Mode
-		b = append(b, ' ')
-		b = strconv.AppendInt(b, e.Size, 10)
-		b = append(b, ' ')
-		if e.Digest.IsZero() {
-			b = append(b, '-')
-		} else {
-			b = append(b, e.Digest.Hex()...)
-		}
-		b = append(b, ' ')
-		b = strconv.AppendInt(b, int64(len(e.Path)), 10)
-		b = append(b, ':')
-		b = append(b, e.Path...)
-		b = append(b, '\n')
+	size := len(listingHeader)
+	for i := range t.entries {
+		// "f 0644 ", a size, two spaces, 64 digits, the path's length, ":", "\n".
+		size += 7 + 8 + 2 + 2*digest.Size + 3 + 2 + len(t.entries[i].Path)
+	}
+	b := append(make([]byte, 0, size), listingHeader...)
+	for i := range t.entries {
+		b = appendRecord(b, &t.entries[i])
 	}
 	return b
 }
 
 // Digest returns the BLAKE3 digest of the listing.
-func (t Tree) Digest() digest.Digest { return digest.Of(t.Listing()) }
+func (t Tree) Digest() digest.Digest {
+	const enough = 32 << 10
+	h := digest.NewHash(digest.BLAKE3)
+	b := append(make([]byte, 0, 2*enough), listingHeader...)
+	for i := range t.entries {
+		if b = appendRecord(b, &t.entries[i]); len(b) >= enough {
+			_, _ = h.Write(b)
+			b = b[:0]
+		}
+	}
+	_, _ = h.Write(b)
+	return h.Digest()
+}
+
+func appendRecord(b []byte, e *Entry) []byte {
+	b = append(b, kindLetter(e.Kind), ' ', '0')
+	b = strconv.AppendUint(b, uint64(e.Mode()), 8) // three digits: see Mode
+	b = append(b, ' ')
+	b = strconv.AppendInt(b, e.Size, 10)
+	b = append(b, ' ')
+	if e.Digest.IsZero() {
+		b = append(b, '-')
+	} else {
+		b = e.Digest.AppendHex(b)
+	}
+	b = append(b, ' ')
+	b = strconv.AppendInt(b, int64(len(e.Path)), 10)
+	b = append(b, ':')
+	b = append(b, e.Path...)
+	return append(b, '\n')
+}
 
 func kindLetter(k Kind) byte {
 	switch k {

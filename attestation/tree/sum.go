@@ -5,6 +5,7 @@ package tree
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -30,8 +31,8 @@ type Hasher struct {
 // Size, Digest, Target and, when asked for, SHA256. Symbolic links are not
 // followed. The first file that cannot be read ends it.
 func (h Hasher) Sum(ctx context.Context, root *os.Root, dir string, entries []Entry) error {
-	return h.each(ctx, len(entries), func(ctx context.Context, one *one, i int) error {
-		return one.sum(ctx, root, dir, &entries[i], nil)
+	return h.each(ctx, root, dir, len(entries), func(ctx context.Context, one *one, i int) error {
+		return one.sum(ctx, &entries[i], nil)
 	})
 }
 
@@ -47,14 +48,22 @@ func (h Hasher) SumMissing(ctx context.Context, root *os.Root, found Found) erro
 			missing = append(missing, i)
 		}
 	}
-	return h.each(ctx, len(missing), func(ctx context.Context, one *one, k int) error {
+	return h.each(ctx, root, "", len(missing), func(ctx context.Context, one *one, k int) error {
 		i := missing[k]
-		return one.sum(ctx, root, "", &found.Entries[i], &found.Stats[i])
+		return one.sum(ctx, &found.Entries[i], &found.Stats[i])
 	})
 }
 
 // each calls do for 0 to n-1, with as many workers as the Hasher has.
-func (h Hasher) each(ctx context.Context, n int, do func(context.Context, *one, int) error) error {
+func (h Hasher) each(ctx context.Context, root *os.Root, dir string, n int, do func(context.Context, *one, int) error) error {
+	if n == 0 {
+		return nil
+	}
+	base, err := openBase(root, dir)
+	if err != nil {
+		return err
+	}
+	defer base.close()
 	workers := h.Workers
 	if workers <= 0 {
 		workers = runtime.GOMAXPROCS(0)
@@ -63,7 +72,7 @@ func (h Hasher) each(ctx context.Context, n int, do func(context.Context, *one, 
 	group, ctx := errgroup.WithContext(ctx)
 	for range min(workers, max(1, n/16)) {
 		group.Go(func() error {
-			one := newOne(h.SHA256)
+			one := newOne(base, h.SHA256)
 			for {
 				i := int(next.Add(1)) - 1
 				if i >= n {
@@ -85,11 +94,13 @@ var errReplaced = errors.New("not the file that was there a moment ago")
 
 // one is what a single worker needs, made once.
 type one struct {
+	base       *base
 	blake, sha *digest.Hash
+	buf        []byte
 }
 
-func newOne(both bool) *one {
-	o := &one{blake: digest.NewHash(digest.BLAKE3)}
+func newOne(base *base, both bool) *one {
+	o := &one{base: base, blake: digest.NewHash(digest.BLAKE3), buf: make([]byte, 256<<10)}
 	if both {
 		o.sha = digest.NewHash(digest.SHA256)
 	}
@@ -97,13 +108,12 @@ func newOne(both bool) *one {
 }
 
 // sum fills in e, and s when it is not nil.
-func (o *one) sum(ctx context.Context, root *os.Root, dir string, e *Entry, s *Stat) error {
-	name := filepath.FromSlash(path.Join(dir, e.Path))
+func (o *one) sum(ctx context.Context, e *Entry, s *Stat) error {
 	switch e.Kind {
 	case Dir:
 		return nil
 	case Symlink:
-		target, err := root.Readlink(name)
+		target, err := o.base.root.Readlink(o.base.name(e.Path))
 		if err != nil {
 			return err
 		}
@@ -113,34 +123,50 @@ func (o *one) sum(ctx context.Context, root *os.Root, dir string, e *Entry, s *S
 		}
 		return nil
 	}
-	f, err := openRegular(root, name)
+	f, at, err := o.base.openFile(e.Path)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer f.close()
 	if s != nil {
-		info, err := f.Stat()
-		if err != nil {
-			return err
-		}
-		*s = StatOf(info)
+		*s = at.stat
 	}
+	if at.size >= digest.Large && o.sha == nil {
+		e.Size = at.size
+		e.Digest, err = digest.OfFile(ctx, f.osFile(), at.size)
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			err = &fs.PathError{Op: "read", Path: e.Path, Err: errReplaced}
+		}
+		return err
+	}
+	return o.read(ctx, f, at.size, e)
+}
+
+// read hashes what f holds, size bytes by all appearances.
+func (o *one) read(ctx context.Context, f *file, size int64, e *Entry) error {
 	o.blake.Reset()
 	if o.sha != nil {
 		o.sha.Reset()
 	}
-	e.Size, err = o.blake.ReadFrom(readFunc(func(p []byte) (int, error) {
+	e.Size = 0
+	for {
 		if err := context.Cause(ctx); err != nil {
-			return 0, err // a file can be as large as a disk
+			return err // a file can be as large as a disk
 		}
-		n, err := f.Read(p)
+		n, err := f.read(o.buf)
+		if err != nil {
+			return &fs.PathError{Op: "read", Path: e.Path, Err: err}
+		}
+		_, _ = o.blake.Write(o.buf[:n])
 		if o.sha != nil {
-			_, _ = o.sha.Write(p[:n])
+			_, _ = o.sha.Write(o.buf[:n])
 		}
-		return n, err
-	}))
-	if err != nil {
-		return err
+		e.Size += int64(n)
+		// Fewer bytes than asked for, and as many as there should be, are the
+		// end: asking again is half of what a small file costs.
+		if n == 0 || n < len(o.buf) && e.Size == size {
+			break
+		}
 	}
 	e.Digest = o.blake.Digest()
 	if o.sha != nil {
@@ -149,10 +175,8 @@ func (o *one) sum(ctx context.Context, root *os.Root, dir string, e *Entry, s *S
 	return nil
 }
 
-type readFunc func([]byte) (int, error)
-
-// Read calls f.
-func (f readFunc) Read(p []byte) (int, error) { return f(p) }
+// name is what stands at p for the root.
+func (b *base) name(p string) string { return filepath.FromSlash(path.Join(b.dir, p)) }
 
 // Scan walks and hashes the folder dir of root: all that is below it, as a
 // Tree. See [Walk] for skip.
@@ -165,25 +189,4 @@ func (h Hasher) Scan(ctx context.Context, root *os.Root, dir string, skip func(s
 		return Tree{}, err
 	}
 	return New(entries)
-}
-
-// regular returns f when it is the regular file at name, else closes it. An
-// os.Root follows a symbolic link that stays inside it, whatever the flags say;
-// what stands at the name itself tells.
-func regular(root *os.Root, name string, f *os.File) (*os.File, error) {
-	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = &SpecialFileError{Path: name, Type: info.Mode().Type()}
-	}
-	if err == nil {
-		var here fs.FileInfo
-		if here, err = root.Lstat(name); err == nil && !os.SameFile(info, here) {
-			err = &fs.PathError{Op: "open", Path: name, Err: errReplaced}
-		}
-	}
-	if err != nil {
-		_ = f.Close()
-		return nil, err
-	}
-	return f, nil
 }

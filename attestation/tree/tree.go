@@ -13,7 +13,6 @@ package tree
 import (
 	"errors"
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 
@@ -80,41 +79,74 @@ type Tree struct {
 // sorts the slice. Two entries with one path, an entry below another that is
 // no folder, and a path that is not clean are errors that match [ErrInvalid].
 func New(entries []Entry) (Tree, error) {
-	slices.SortFunc(entries, func(a, b Entry) int { return strings.Compare(a.Path, b.Path) })
-	taken := make(map[string]Kind, len(entries))
-	for i, e := range entries {
-		if err := checkPath(e.Path); err != nil {
-			return Tree{}, err
+	if !slices.IsSortedFunc(entries, byPath) {
+		slices.SortFunc(entries, byPath)
+	}
+	// Of the entries so far, those whose paths the current one begins with. A
+	// folder of the current one is among them, should it be an entry.
+	var around []*Entry
+	for i := range entries {
+		e := &entries[i]
+		if !cleanPath(e.Path) {
+			return Tree{}, fmt.Errorf("%w: %q is not a clean relative path", ErrInvalid, e.Path)
 		}
 		if e.Kind < File || e.Kind > Dir {
 			return Tree{}, fmt.Errorf("%w: %q has no kind", ErrInvalid, e.Path)
 		}
-		if i > 0 && entries[i-1].Path == e.Path {
-			return Tree{}, fmt.Errorf("%w: %q stands in it twice", ErrInvalid, e.Path)
+		for n := len(around); n > 0 && !strings.HasPrefix(e.Path, around[n-1].Path); n = len(around) {
+			around = around[:n-1]
 		}
-		taken[e.Path] = e.Kind
-	}
-	for _, e := range entries {
-		for dir := path.Dir(e.Path); dir != "."; dir = path.Dir(dir) {
-			switch k, ok := taken[dir]; {
-			case !ok:
-				continue
-			case k == Dir:
-				return Tree{}, fmt.Errorf("%w: %q is listed as an empty folder and holds %q", ErrInvalid, dir, e.Path)
-			default:
-				return Tree{}, fmt.Errorf("%w: %q is no folder and holds %q", ErrInvalid, dir, e.Path)
+		for _, other := range around {
+			if err := compatible(other, e); err != nil {
+				return Tree{}, err
 			}
 		}
+		around = append(around, e)
 	}
 	return Tree{entries}, nil
 }
 
-func checkPath(p string) error {
-	if p == "" || p == "." || p[0] == '/' || path.Clean(p) != p || p == ".." ||
-		strings.HasPrefix(p, "../") || strings.IndexByte(p, 0) >= 0 {
-		return fmt.Errorf("%w: %q is not a clean relative path", ErrInvalid, p)
+// compatible complains about two entries, one's path beginning with the
+// other's, that cannot both be.
+func compatible(other, e *Entry) error {
+	switch rest := e.Path[len(other.Path):]; {
+	case rest == "":
+		return fmt.Errorf("%w: %q stands in it twice", ErrInvalid, e.Path)
+	case rest[0] != '/':
+		return nil
+	case other.Kind == Dir:
+		return fmt.Errorf("%w: %q is listed as an empty folder and holds %q", ErrInvalid, other.Path, e.Path)
+	default:
+		return fmt.Errorf("%w: %q is no folder and holds %q", ErrInvalid, other.Path, e.Path)
 	}
-	return nil
+}
+
+// cleanPath reports whether p is relative and made of names alone: no "." or
+// "..", nothing empty, no NUL.
+func cleanPath(p string) bool {
+	start := 0
+	for i := 0; i <= len(p); i++ {
+		if i < len(p) && p[i] != '/' {
+			if p[i] == 0 {
+				return false
+			}
+			continue
+		}
+		switch i - start {
+		case 0:
+			return false
+		case 1:
+			if p[start] == '.' {
+				return false
+			}
+		case 2:
+			if p[start] == '.' && p[start+1] == '.' {
+				return false
+			}
+		}
+		start = i + 1
+	}
+	return true
 }
 
 // Entries returns the entries ordered by path. The caller must not change them.
@@ -144,7 +176,7 @@ func Merge(trees ...Tree) (Tree, error) {
 	for _, t := range trees {
 		all = append(all, t.entries...)
 	}
-	slices.SortStableFunc(all, func(a, b Entry) int { return strings.Compare(a.Path, b.Path) })
+	slices.SortStableFunc(all, byPath)
 	out := all[:0]
 	for _, e := range all {
 		if k := len(out); k > 0 && out[k-1].Path == e.Path {

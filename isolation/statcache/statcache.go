@@ -153,7 +153,7 @@ func (c *Cache) Learn(found tree.Found) {
 func (c *Cache) recall(found tree.Found, pairs bool) (unknown int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	at := 0
+	next := 0 // place in what was kept
 	for i := range found.Entries {
 		e := &found.Entries[i]
 		e.Digest, e.SHA256 = digest.Digest{}, digest.Digest{}
@@ -161,11 +161,12 @@ func (c *Cache) recall(found tree.Found, pairs bool) (unknown int) {
 			continue
 		}
 		var r record
-		var ok bool
+		at, ok := -1, false
 		if place, is := c.fresh[e.Path]; is {
 			r, ok = c.added[place], true
-		} else if at, ok = c.kept.find(e.Path, at); ok {
-			r = c.kept.record(at)
+		} else if next, ok = c.kept.find(e.Path, next); ok {
+			at, r = next, c.kept.record(next)
+			next++
 		}
 		s := found.Stats[i]
 		if !ok || s.IsZero() || r.stat != s || pairs && !r.hasSHA {
@@ -176,7 +177,7 @@ func (c *Cache) recall(found tree.Found, pairs bool) (unknown int) {
 		if pairs {
 			e.SHA256 = digest.New(digest.SHA256, r.sha)
 		}
-		if r.used != c.today {
+		if r.used != c.today && at >= 0 {
 			c.kept.use(at, c.today)
 			c.dirty = true
 		}

@@ -78,9 +78,12 @@ func (t table) record(i int) record {
 func (t table) use(i int, day uint32) { binary.LittleEndian.PutUint32(t.at(i)[44:], day) }
 
 // find returns the place of a path, or where it would stand. Whoever asks for
-// many asks in their order and gives the place found before.
+// many asks in their order and gives the place behind the one found before.
 func (t table) find(path string, from int) (int, bool) {
 	n := t.len()
+	if from < n && t.path(from) == path {
+		return from, true
+	}
 	if from > n || from > 0 && t.path(from-1) >= path {
 		from = 0
 	}
