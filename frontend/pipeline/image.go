@@ -5,6 +5,7 @@ package pipeline
 import (
 	"regexp"
 	"strings"
+	"sync"
 	"unicode"
 )
 
@@ -12,12 +13,15 @@ import (
 const LayoutPrefix = "oci-layout://"
 
 // reference is the grammar of image names as registries have it: a host where
-// it can be told from a folder, components, a tag, a digest.
-var reference = regexp.MustCompile(`^` +
-	`(?:(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[a-fA-F0-9:]+\])(?::[0-9]{1,5})?/)?` +
-	`[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*` +
-	`(?::[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?` +
-	`(?:@sha256:[0-9a-f]{64})?$`)
+// it can be told from a folder, components, a tag, a digest. It is compiled at
+// the first image: that takes longer than reading a pipeline without one.
+var reference = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^` +
+		`(?:(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[a-fA-F0-9:]+\])(?::[0-9]{1,5})?/)?` +
+		`[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*` +
+		`(?::[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?` +
+		`(?:@sha256:[0-9a-f]{64})?$`)
+})
 
 const maxReference = 4096
 
@@ -44,9 +48,9 @@ func (p *parser) image(f field) string {
 		return s
 	case hasScheme:
 		return complain("image has an unknown scheme "+show(scheme), "write "+rest+" for a registry, or oci-layout://path for a folder")
-	case reference.MatchString(s):
+	case reference().MatchString(s):
 		return s
-	case reference.MatchString(strings.ToLower(s)):
+	case reference().MatchString(strings.ToLower(s)):
 		return complain("image "+show(s)+" is not the name of an image", "names of images are lower case: "+strings.ToLower(s))
 	default:
 		return complain("image "+show(s)+" is not the name of an image", "write name:tag, name@sha256:digest, or oci-layout://path[:tag]")

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/frontend/plan"
@@ -17,8 +18,9 @@ import (
 	"github.com/attest-pipeline/attest/isolation/executor"
 )
 
-// benchmark runs a pipeline b.N times, with commands that cost nothing.
-func benchmark(b *testing.B, steps string, files int) {
+// benchmark runs a pipeline b.N times, with commands that cost nothing: every
+// step anew, or none after the first time.
+func benchmark(b *testing.B, steps string, files int, cached bool) {
 	dir := b.TempDir()
 	for i := range files {
 		name := filepath.Join(dir, "src", fmt.Sprint(i/100), fmt.Sprintf("file%d.txt", i))
@@ -42,6 +44,15 @@ func benchmark(b *testing.B, steps string, files int) {
 	o := engine.Options{
 		Plan: planned, Root: dir,
 		Executors: map[pipeline.Isolation]executor.Executor{pipeline.Process: inMemory{}},
+		NoCache:   !cached,
+	}
+	if cached {
+		for range 2 { // the second time, the files have settled
+			if _, err := engine.Run(context.Background(), o); err != nil {
+				b.Fatal(err)
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
 	}
 	b.ResetTimer()
 	for range b.N {
@@ -52,22 +63,37 @@ func benchmark(b *testing.B, steps string, files int) {
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*len(planned.Steps)), "µs/step")
 }
 
-// BenchmarkThousandSteps is the overhead of a step that reads and leaves nothing.
-func BenchmarkThousandSteps(b *testing.B) {
+// thousandSteps read and leave nothing.
+func thousandSteps() string {
 	var y strings.Builder
 	y.WriteString("steps:\n")
 	for i := range 1000 {
-		fmt.Fprintf(&y, "  s%d: {run: \"true\", inputs: []}\n", i)
+		fmt.Fprintf(&y, "  s%d: {run: \"true %d\", inputs: []}\n", i, i)
 	}
-	benchmark(b, y.String(), 0)
+	return y.String()
 }
 
-// BenchmarkManyInputs is ten steps that see the same 20,000 files of some 3 KB.
-func BenchmarkManyInputs(b *testing.B) {
+// manyInputs are ten steps that see the same files.
+func manyInputs() string {
 	var y strings.Builder
 	y.WriteString("steps:\n")
 	for i := range 10 {
-		fmt.Fprintf(&y, "  s%d: {run: \"true\", inputs: [src/]}\n", i)
+		fmt.Fprintf(&y, "  s%d: {run: \"true %d\", inputs: [src/], outputs: [out%d]}\n", i, i, i)
 	}
-	benchmark(b, y.String(), 20000)
+	return y.String()
 }
+
+// BenchmarkThousandSteps is the overhead of a step.
+func BenchmarkThousandSteps(b *testing.B) { benchmark(b, thousandSteps(), 0, false) }
+
+// BenchmarkThousandCachedSteps is the cost of a step that is not run.
+func BenchmarkThousandCachedSteps(b *testing.B) { benchmark(b, thousandSteps(), 0, true) }
+
+// BenchmarkManyInputs sees 20,000 files of some 3 KB.
+func BenchmarkManyInputs(b *testing.B) { benchmark(b, manyInputs(), 20000, false) }
+
+// BenchmarkManyInputsCached sees the same when nothing has changed.
+func BenchmarkManyInputsCached(b *testing.B) { benchmark(b, manyInputs(), 20000, true) }
+
+// BenchmarkTenCachedSteps is the run of every day: few files, nothing to do.
+func BenchmarkTenCachedSteps(b *testing.B) { benchmark(b, manyInputs(), 10, true) }

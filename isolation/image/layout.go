@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -26,7 +27,8 @@ const maxDocument = 4 << 20
 // maxDepth bounds how many indexes may stand around a manifest.
 const maxDepth = 4
 
-var tagPattern = regexp.MustCompile(`^[\w][\w.-]{0,127}$`)
+// tagPattern is compiled at the first layout: most runs have none.
+var tagPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[\w][\w.-]{0,127}$`) })
 
 // layoutRef is what stands behind "oci-layout://".
 type layoutRef struct {
@@ -43,7 +45,7 @@ func parseLayout(rest string) (layoutRef, error) {
 		}
 		r.path, r.digest = before, d
 	}
-	if i := strings.LastIndexByte(r.path, ':'); i >= 0 && tagPattern.MatchString(r.path[i+1:]) {
+	if i := strings.LastIndexByte(r.path, ':'); i >= 0 && tagPattern().MatchString(r.path[i+1:]) {
 		r.path, r.tag = r.path[:i], r.path[i+1:]
 	}
 	if r.path == "" {

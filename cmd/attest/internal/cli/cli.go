@@ -21,10 +21,15 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// grammar is everything that can be typed.
-type grammar struct {
+// global are the flags of every command.
+type global struct {
 	Directory string      `short:"C" placeholder:"DIR" help:"Work as if started in DIR."`
 	Version   versionFlag `help:"Print the version and exit."`
+}
+
+// grammar is everything that can be typed.
+type grammar struct {
+	global
 
 	Init     initCmd     `cmd:"" help:"Write an attest.yaml for the project that is here."`
 	Run      runCmd      `cmd:"" help:"Run steps and write a receipt of what happened."`
@@ -36,6 +41,13 @@ type grammar struct {
 	Engine   engineCmd   `cmd:"" help:"The embedded BuildKit engine: status, start, stop."`
 	Help     helpCmd     `cmd:"" help:"Explain a command or a topic."`
 	About    versionCmd  `cmd:"" name:"version" help:"Print the version and what it was built from."`
+}
+
+// runGrammar is the part of grammar that command lines need which begin with
+// run. To build all of it takes longer than a run with nothing to do.
+type runGrammar struct {
+	global
+	Run runCmd `cmd:"" help:"Run steps and write a receipt of what happened."`
 }
 
 const description = `Run a pipeline in isolation, and leave a receipt that anyone can check.`
@@ -110,27 +122,37 @@ func run(ctx context.Context, env *Env, args []string) error {
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
-	var g grammar
-	parsed, err := parse(&g, env, args)
+	flags, parsed, err := parseCommand(env, args)
 	if err != nil {
 		return err
 	}
 	if env.Dir, err = os.Getwd(); err != nil {
 		return fmt.Errorf("finding the working folder: %w", err)
 	}
-	if g.Directory != "" {
-		env.Dir, env.moved = env.path(g.Directory), true
+	if flags.Directory != "" {
+		env.Dir, env.moved = env.path(flags.Directory), true
 		if info, err := os.Stat(env.Dir); err != nil || !info.IsDir() {
-			return &usageError{err: fmt.Errorf("-C %s: not a folder", g.Directory)}
+			return &usageError{err: fmt.Errorf("-C %s: not a folder", flags.Directory)}
 		}
 	}
 	parsed.BindTo(ctx, (*context.Context)(nil))
 	return parsed.Run(env)
 }
 
-// parse reads the arguments. Everything that is wrong with them is a
+func parseCommand(env *Env, args []string) (*global, *kong.Context, error) {
+	if args[0] == "run" {
+		var g runGrammar
+		parsed, err := parse(&g, env, args)
+		return &g.global, parsed, err
+	}
+	var g grammar
+	parsed, err := parse(&g, env, args)
+	return &g.global, parsed, err
+}
+
+// parse reads the arguments into g, a pointer to a grammar. Everything that is wrong with them is a
 // [usageError]; help and version end in a [doneError].
-func parse(g *grammar, env *Env, args []string) (*kong.Context, error) {
+func parse(g any, env *Env, args []string) (*kong.Context, error) {
 	var done *doneError
 	parser, err := kong.New(g,
 		kong.Name("attest"), kong.Description(description),
