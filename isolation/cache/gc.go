@@ -24,7 +24,8 @@ type Freed struct {
 const tidyEvery = 24 * time.Hour
 
 // Maintain is for the end of a run: it does what [Store.GC] does when the cache
-// holds more than it may, or has not been tidied for a day.
+// holds more than it may, or has not been tidied for a day. A cache that cannot
+// be written is left alone.
 func (s *Store) Maintain(ctx context.Context) error {
 	top, err := s.top()
 	if errors.Is(err, fs.ErrNotExist) || s.off.Load() {
@@ -35,7 +36,9 @@ func (s *Store) Maintain(ctx context.Context) error {
 	if err == nil && s.o.Now().Sub(info.ModTime()) < tidyEvery && known && (s.o.MaxSize == 0 || size <= s.o.MaxSize) {
 		return nil
 	}
-	_, err = s.GC(ctx)
+	if _, err = s.GC(ctx); err != nil && readOnly(err) {
+		return nil
+	}
 	return err
 }
 

@@ -21,3 +21,6 @@ func tryLock(*os.File, lockMode) (bool, error) { return true, nil }
 func lasting(err error) bool {
 	return errors.Is(err, fs.ErrPermission) || errors.Is(err, ErrUnsafe)
 }
+
+// readOnly reports whether err says that nobody here may write.
+func readOnly(err error) bool { return errors.Is(err, fs.ErrPermission) }

@@ -54,3 +54,8 @@ func lasting(err error) bool {
 	}
 	return false
 }
+
+// readOnly reports whether err says that nobody here may write.
+func readOnly(err error) bool {
+	return errors.Is(err, unix.EROFS) || errors.Is(err, fs.ErrPermission)
+}

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cache_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/attest-pipeline/attest/attestation/digest"
+	"github.com/attest-pipeline/attest/isolation/cache"
+)
+
+// The variables that make the test binary a process to be killed.
+const (
+	crashDir  = "ATTEST_TEST_CACHE_CRASH"
+	crashSeed = "ATTEST_TEST_CACHE_SEED"
+)
+
+const crashSteps = 12
+
+// crashWork makes the outputs of a step, the same in every process.
+func crashWork(dir string, step int) error {
+	big := 50_000 + step*20_000
+	for path, content := range map[string]string{
+		"out/own":    fmt.Sprint("step ", step, random(big)),
+		"out/shared": fmt.Sprint("pair ", step/2, random(60_000)),
+		"small":      fmt.Sprint(step),
+	} {
+		full := filepath.Join(dir, path)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(full), 0o755), os.WriteFile(full, []byte(content), 0o644)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TestCrashChild is what is killed: it uses a cache in every way.
+func TestCrashChild(t *testing.T) {
+	dir := os.Getenv(crashDir)
+	if dir == "" {
+		return // not a child
+	}
+	seed, _ := strconv.ParseUint(os.Getenv(crashSeed), 10, 64)
+	r := rand.New(rand.NewPCG(seed, 0))
+	w := newWorld(t, cache.Options{Dir: filepath.Join(dir, "cache"), MaxSize: 1 << 20, Compress: seed%2 == 0})
+	_, _ = os.Stdout.WriteString("ready\n")
+	// Should nobody be left to kill it, it ends by itself.
+	for started := time.Now(); time.Since(started) < time.Minute; {
+		step := r.IntN(crashSteps)
+		res, from := resultOf(t, fmt.Sprint("step", step), filepath.Join(dir, "work", strconv.Itoa(step)))
+		switch r.IntN(16) {
+		case 0, 1:
+			if _, err := w.GC(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		case 2, 3:
+			if err := w.SaveLast("p", map[string]digest.Digest{fmt.Sprint("step", step): res.Key}); err != nil {
+				t.Fatal(err)
+			}
+		case 4:
+			if r.IntN(4) > 0 {
+				continue
+			}
+			if _, err := w.Clear(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		default:
+			held, err := w.Reserve(t.Context(), res.Key, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.restore(res.Key); errors.Is(err, cache.ErrMiss) {
+				err = w.Put(t.Context(), res, from)
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			held.Release()
+		}
+	}
+}
+
+// TestKilledAtAnyMoment kills processes that use one cache, at random moments,
+// and looks after each time: nothing is wrong, nothing is damaged, nothing
+// waits for the dead, and no repair is needed.
+func TestKilledAtAnyMoment(t *testing.T) {
+	rounds := 100
+	if n, err := strconv.Atoi(os.Getenv("ATTEST_TEST_KILLS")); err == nil {
+		rounds = n
+	} else if testing.Short() {
+		rounds = 10
+	}
+	dir := t.TempDir()
+	want := map[int]map[string]string{}
+	for step := range crashSteps {
+		work := filepath.Join(dir, "work", strconv.Itoa(step))
+		if err := crashWork(work, step); err != nil {
+			t.Fatal(err)
+		}
+		want[step] = snapshot(t, work)
+	}
+	hits := 0
+	for round := range rounds {
+		killTwo(t, dir, round)
+		w := newWorld(t, cache.Options{Dir: filepath.Join(dir, "cache"), MaxSize: 1 << 20})
+		hits += crashLook(t, w, dir, want)
+		if t.Failed() {
+			t.Fatalf("after kill %d", round)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("%d kills, %d results in the cache afterwards", 2*rounds, hits)
+	if hits == 0 {
+		t.Error("there was never anything to be found")
+	}
+}
+
+// killTwo starts two processes, lets both get to work, and kills them one after
+// the other.
+func killTwo(t *testing.T, dir string, round int) {
+	t.Helper()
+	var children [2]*exec.Cmd
+	var ready [2]*bufio.Reader
+	for k := range children {
+		child := exec.Command(os.Args[0], "-test.run=^TestCrashChild$")
+		child.Env = append(os.Environ(), crashDir+"="+dir, crashSeed+"="+strconv.Itoa(2*round+k), "TMPDIR="+t.TempDir())
+		out, err := child.StdoutPipe()
+		if err == nil {
+			err = child.Start()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		children[k], ready[k] = child, bufio.NewReader(out)
+	}
+	for k, child := range children {
+		if line, err := ready[k].ReadString('\n'); line != "ready\n" {
+			t.Errorf("a process began with %q, %v", line, err)
+		}
+		time.Sleep(time.Duration(rand.IntN(40_000)) * time.Microsecond)
+		_ = child.Process.Kill()
+		if err := child.Wait(); err == nil || child.ProcessState.Exited() {
+			t.Errorf("a process ended before it was killed: %v", child.ProcessState)
+		}
+	}
+}
+
+// crashLook reads what the dead left, and returns how many results there are.
+func crashLook(t *testing.T, w *world, dir string, want map[int]map[string]string) (hits int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 10*time.Second, errors.New("somebody dead is waited for"))
+	defer cancel()
+	for step := range crashSteps {
+		res, from := resultOf(t, fmt.Sprint("step", step), filepath.Join(dir, "work", strconv.Itoa(step)))
+		held, err := w.Reserve(ctx, res.Key, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		held.Release()
+		got, err := w.restore(res.Key)
+		switch {
+		case err == nil:
+			hits++
+			if fmt.Sprint(snapshot(t, got)) != fmt.Sprint(want[step]) {
+				t.Errorf("step %d was restored wrong", step)
+			}
+		case !errors.Is(err, cache.ErrMiss):
+			t.Error(err)
+		}
+		if step == 0 {
+			if err := w.Put(ctx, res, from); err != nil {
+				t.Error(err)
+			}
+			if _, err := w.restore(res.Key); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if n := len(w.warnings); n > 0 {
+		t.Errorf("warnings: %v", w.warnings)
+	}
+	if v, err := w.Verify(ctx, cache.VerifyOptions{}); err != nil || len(v.Problems) > 0 {
+		t.Errorf("verify: %+v, %v", v.Problems, err)
+	}
+	if got := usage(t, w.dir); got > 2<<20 {
+		t.Errorf("the cache takes %d bytes", got)
+	}
+	return hits
+}
