@@ -26,6 +26,7 @@ need gcc command -v gcc
 need libc6-dev test -e /usr/include/stdio.h
 need python3 command -v python3 # the independent receipt verifier
 need openssl command -v openssl # checks signatures that attest made
+need openssh-client command -v ssh-keygen # prints a key's fingerprint, to compare
 need ca-certificates test -s /etc/ssl/certs/ca-certificates.crt
 
 if ! command -v go >/dev/null; then
