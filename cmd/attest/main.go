@@ -20,6 +20,7 @@ func run() int {
 	if process.IsInit(os.Args) { // this is the first process of a step
 		return process.Main()
 	}
+	collectLater()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	// The first signal asks, the second one ends the program.

@@ -25,19 +25,21 @@ const hostEngine = "host"
 
 // record sums the walks up.
 func (r *run) record(ctx context.Context, started time.Time, walks []*walk) (*Record, error) {
+	files := newFolders(r.root)
+	for _, w := range walks {
+		w.cover(files)
+	}
 	rec := &Record{LogDir: r.space.used.logs, Receipt: &receipt.Receipt{
 		Schema:       receipt.Schema,
 		PipelineHash: r.Plan.Pipeline.Digest,
 		Timestamp:    started.UTC().Truncate(time.Second),
 		Version:      r.Version,
 		Pipeline:     receipt.Pipeline{Name: r.Plan.Pipeline.Name, File: r.PipelineFile},
-		Source:       r.source(),
+		Source:       r.source(), // the last thing to wait for
 		Environment:  receipt.Environment{OS: runtime.GOOS, Arch: runtime.GOARCH, Engine: engines(walks)},
 	}}
 	var errs []error
-	files := newFolders(r.root)
 	for _, w := range walks {
-		w.cover(files)
 		rec.Receipt.Steps = append(rec.Receipt.Steps, w.facts)
 		rec.Results = append(rec.Results, w.result)
 		if w.err != nil {

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
 
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -47,7 +49,9 @@ func newLevels(env *Env, root, address, cacheDir string) (*levels, error) {
 			Args:    []string{"run", "--project", root, "--engine", address},
 			Environ: env.Environ, Stderr: env.Stderr,
 		},
-		process: process.New(process.Options{Environ: env.Environ, Hide: []string{files.StateDir, files.SocketDir, cacheDir}}),
+		process: process.New(process.Options{
+			Environ: env.Environ, Hide: []string{files.StateDir, files.SocketDir, cacheDir}, Init: findInit(),
+		}),
 		images:  image.NewResolver(root, ocispecs.Platform{}),
 	}, nil
 }
@@ -63,8 +67,8 @@ func (l *levels) dial(ctx context.Context, progress func(executor.Progress)) (io
 	return l.worker.Dial(ctx, progress)
 }
 
-// close ends the worker, if a step needed it.
-func (l *levels) close() error { return l.worker.Close() }
+// close ends what was started because a step needed it.
+func (l *levels) close() error { return errors.Join(l.worker.Close(), l.process.Close()) }
 
 // pin resolves an image to the same one by digest.
 func (l *levels) pin(ctx context.Context, ref string) (string, error) {
@@ -75,6 +79,21 @@ func (l *levels) pin(ctx context.Context, ref string) (string, error) {
 // findWorker finds the program that links BuildKit.
 func findWorker(env *Env) (string, error) {
 	return worker.FindProgram(env.Environ, "attest-worker", "ATTEST_WORKER")
+}
+
+// findInit finds the program that looks after process steps beside this one, and
+// nowhere else: it must be of the same build. Without it attest does that
+// itself, which takes longer.
+func findInit() string {
+	self, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	program := filepath.Join(filepath.Dir(self), "attest-init")
+	if info, err := os.Stat(program); err != nil || !info.Mode().IsRegular() || info.Mode()&0o111 == 0 {
+		return ""
+	}
+	return program
 }
 
 // printLLB has the worker print what container steps tell BuildKit.
