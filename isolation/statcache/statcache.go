@@ -55,7 +55,8 @@ type Cache struct {
 	options Options
 	name    string // of its file
 
-	load func() // reads the file, once
+	load      func() // reads the file, once
+	readClock func(dir string) (clock, error)
 
 	// reading is held while files are read. Reading keeps all processors busy
 	// by itself, and two steps that start together with the same inputs would
@@ -90,7 +91,7 @@ func Open(o Options) *Cache {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	c := &Cache{options: o, name: fileName(o.Root.Name()), fresh: map[string]int32{}}
+	c := &Cache{options: o, name: fileName(o.Root.Name()), readClock: readClock, fresh: map[string]int32{}}
 	c.load = sync.OnceFunc(c.read)
 	return c
 }
