@@ -384,12 +384,11 @@ func TestTogether(t *testing.T) {
 	p := newProject(t, names...)
 	first, second := p.open(), p.open()
 	found := p.found()
+	for i := range found.Entries {
+		found.Entries[i].Digest = lie
+	}
 	learn := func(c *statcache.Cache, from, to int) {
-		part := tree.Found{Entries: found.Entries[from:to], Stats: found.Stats[from:to]}
-		for i := range part.Entries {
-			part.Entries[i].Digest = lie
-		}
-		c.Learn(part)
+		c.Learn(tree.Found{Entries: found.Entries[from:to], Stats: found.Stats[from:to]})
 	}
 	learn(first, 0, 10)
 	learn(second, 5, 20)
