@@ -4,11 +4,12 @@ package process
 
 import (
 	"fmt"
-	"os"
+	"io"
+	"slices"
 	"strings"
 )
 
-// mounts is the mount table, in the order in which things were mounted.
+// mounts is a mount table, in the order in which things were mounted.
 type mounts []mountPoint
 
 // mountPoint is one line of mountinfo.
@@ -18,8 +19,8 @@ type mountPoint struct {
 	path   string // where
 }
 
-func readMounts() (mounts, error) {
-	text, err := os.ReadFile("/proc/self/mountinfo")
+func readMounts(mountinfo io.Reader) (mounts, error) {
+	text, err := io.ReadAll(mountinfo)
 	if err != nil {
 		return nil, fmt.Errorf("reading the mount table: %w", err)
 	}
@@ -34,6 +35,16 @@ func readMounts() (mounts, error) {
 		table = append(table, mountPoint{fields[2], unescape.Replace(fields[3]), unescape.Replace(fields[4])})
 	}
 	return table, nil
+}
+
+// reach returns the paths, and every other at which what they name can be
+// reached.
+func (m mounts) reach(paths []string) []string {
+	all := slices.Clone(paths)
+	for _, path := range paths {
+		all = append(all, m.aliases(path)...)
+	}
+	return all
 }
 
 // aliases returns the other paths at which what stands at path, or something
@@ -80,4 +91,29 @@ func join(dir, rest string) string {
 		return "/"
 	}
 	return dir + strings.TrimSuffix(rest, "/")
+}
+
+// doors are the sockets of programs that start other programs, or show files,
+// to whoever may connect: outside of the step, where nothing is hidden.
+func doors(uid int) []string {
+	user := fmt.Sprintf("/run/user/%d/", uid)
+	return []string{
+		"/run/buildkit/buildkitd.sock",
+		"/run/containerd/containerd.sock",
+		"/run/crio/crio.sock",
+		"/run/dbus/system_bus_socket",
+		"/run/docker.sock",
+		"/run/incus",
+		"/run/libvirt",
+		"/run/lxd.socket",
+		"/run/podman/podman.sock",
+		"/run/systemd/private",
+		"/var/lib/incus/unix.socket",
+		"/var/lib/lxd/unix.socket",
+		"/var/snap/lxd/common/lxd/unix.socket",
+		user + "bus",
+		user + "docker.sock",
+		user + "podman",
+		user + "systemd",
+	}
 }

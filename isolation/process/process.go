@@ -50,6 +50,7 @@ import (
 	"time"
 
 	"github.com/attest-pipeline/attest/isolation/executor"
+	"github.com/attest-pipeline/attest/isolation/process/stepinit"
 )
 
 // The controls that an outcome of this level can name. All three are in force
@@ -65,19 +66,18 @@ const (
 
 const (
 	engine      = "host"
-	initName    = "attest-step-init" // argv[0] of a step's init
 	defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 	privateDir = 0o700
 	scriptFile = 0o700
 
-	// stopGrace is how long a command that is stopped may tidy up.
-	stopGrace = 250 * time.Millisecond
-	// stopLimit is how long its init may take for all of stopping.
+	// stopLimit is how long a step's init may take for stopping the command.
 	stopLimit = 750 * time.Millisecond
 	// heldOpenLimit bounds the wait for the end of stdout and stderr after
 	// every process of the step is gone: one outside may have been handed them.
 	heldOpenLimit = 10 * time.Second
+	// drainLimit is heldOpenLimit for a command that was stopped.
+	drainLimit = 100 * time.Millisecond
 )
 
 // Options say what the steps of an Executor get and do not get.
@@ -89,11 +89,16 @@ type Options struct {
 	// besides the project's .attest. One that is not there is made, as an
 	// empty folder, so that no step can make it.
 	Hide []string
+	// Init is the absolute path of the program cmd/attest-init. Where it is
+	// empty, this program is started again in its stead, for every step; it
+	// must then call [Main], and the larger it is the longer that takes.
+	Init string
 }
 
 // Executor runs steps as processes of this host. It is safe for concurrent use.
 type Executor struct {
 	options Options
+	keepers keepers
 }
 
 var _ executor.Executor = (*Executor)(nil)
@@ -101,9 +106,9 @@ var _ executor.Executor = (*Executor)(nil)
 // New returns an Executor.
 func New(o Options) *Executor { return &Executor{options: o} }
 
-// IsInit reports whether this program was started to be a step's init and must
+// IsInit reports whether this program was started to look after steps and must
 // call [Main] and nothing else. args are those of the program, os.Args.
-func IsInit(args []string) bool { return len(args) > 0 && args[0] == initName }
+func IsInit(args []string) bool { return stepinit.Is(args) }
 
 // errTimeout is the cause that ends a command which ran too long.
 var errTimeout = errors.New("the command ran too long")

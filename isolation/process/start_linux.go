@@ -3,42 +3,24 @@
 package process
 
 import (
-	"bufio"
 	"context"
-	"encoding/gob"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"strings"
-	"syscall"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/attest-pipeline/attest/isolation/executor"
+	"github.com/attest-pipeline/attest/isolation/process/stepinit"
 )
 
-// order is what an init is told, on the pipe that is its descriptor 3. The pipe
-// stays open for as long as the command may run: its end means stop.
-type order struct {
-	Argv, Env []string
-	Dir       string
-	Hide      []string
-	// Spaces are the namespaces that the init is in.
-	Spaces uintptr
-}
-
-// report is what an init says in the end, on its descriptor 4.
-type report struct {
-	// Refused says which protection the kernel did not grant; nothing ran.
-	Refused string
-	// NotRun says why the command could not be started.
-	NotRun   string
-	Code     int
-	Duration time.Duration
-}
+// Main is the whole of a program for which [IsInit] is true: it looks after
+// steps and returns the code to exit with. It must run before anything else that
+// the program does.
+func Main() int { return stepinit.Main(os.Args) }
 
 // protection is one way to run a step.
 type protection struct {
@@ -62,13 +44,12 @@ type refusedError struct{ what string }
 
 func (e *refusedError) Error() string { return e.what }
 
-// start runs the command with the best protection to be had. Each is asked for
-// anew: a step must not be able to weaken those after it.
+// start runs the command with the best protection to be had.
 func (e *Executor) start(ctx context.Context, job executor.Job, c *command, streams executor.Streams) (executor.Outcome, error) {
 	var err error
 	for _, p := range protections() {
 		var outcome executor.Outcome
-		outcome, err = start(ctx, p, job, c, streams)
+		outcome, err = e.startWith(ctx, p, job, c, streams)
 		var refused *refusedError
 		if !errors.As(err, &refused) {
 			return outcome, err
@@ -77,15 +58,19 @@ func (e *Executor) start(ctx context.Context, job executor.Job, c *command, stre
 	return executor.Outcome{}, fmt.Errorf("starting the command: %w", err)
 }
 
-func start(ctx context.Context, p protection, job executor.Job, c *command, streams executor.Streams) (executor.Outcome, error) {
+func (e *Executor) startWith(ctx context.Context, p protection, job executor.Job, c *command, streams executor.Streams) (executor.Outcome, error) {
 	limited := ctx
 	if job.Timeout > 0 {
 		var cancel context.CancelFunc
 		limited, cancel = context.WithTimeoutCause(ctx, job.Timeout, errTimeout)
 		defer cancel()
 	}
+	k, err := e.keeper(p.spaces)
+	if err != nil {
+		return executor.Outcome{}, err
+	}
 	begun := time.Now()
-	in, err := startInit(p, c, streams)
+	in, err := k.startInit(p, c, streams)
 	if err != nil {
 		return executor.Outcome{}, err
 	}
@@ -109,149 +94,78 @@ func start(ctx context.Context, p protection, job executor.Job, c *command, stre
 
 // initProcess is a running init, seen from outside.
 type initProcess struct {
-	cmd     *exec.Cmd
-	control *os.File // closing it stops the command
-	reports *os.File
+	keeper *keeper
+	id     uint64
+	conn   *os.File // its other end is closed when nothing of the step is left
+	fd     int      // of conn
+	out    *output
 }
 
-func startInit(p protection, c *command, streams executor.Streams) (_ *initProcess, err error) {
-	var files [4]*os.File // control: its end, ours; reports: ours, its end
-	defer func() {
-		closeAll(files[0], files[3])
-		if err != nil {
-			closeAll(files[1], files[2])
-		}
-	}()
-	if files[0], files[1], err = os.Pipe(); err != nil {
+// startInit has an init started and tells it what to run.
+func (k *keeper) startInit(p protection, c *command, streams executor.Streams) (*initProcess, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("making a socket pair: %w", err)
+	}
+	theirs := os.NewFile(uintptr(pair[1]), "connection")
+	defer theirs.Close()
+	if err := unix.SetNonblock(pair[0], true); err != nil {
+		_ = unix.Close(pair[0])
 		return nil, err
 	}
-	if files[2], files[3], err = os.Pipe(); err != nil {
+	in := &initProcess{keeper: k, conn: os.NewFile(uintptr(pair[0]), "connection"), fd: pair[0]}
+	if in.out, err = newOutput(streams); err != nil {
+		_ = in.conn.Close()
 		return nil, err
 	}
-	cmd := &exec.Cmd{
-		Path:        "/proc/self/exe",
-		Args:        []string{initName},
-		Env:         []string{"GOMAXPROCS=2"},
-		Dir:         "/",
-		Stdout:      streams.Stdout,
-		Stderr:      streams.Stderr,
-		ExtraFiles:  []*os.File{files[0], files[3]},
-		SysProcAttr: initAttributes(p.spaces),
-		WaitDelay:   heldOpenLimit,
+	spaces := uint64(p.spaces &^ unix.CLONE_NEWUSER) // the keeper is in that one
+	in.id, err = k.ask(stepinit.Request{Kind: stepinit.Start, Spaces: spaces}, in.out.files[0], in.out.files[1], theirs)
+	in.out.started()
+	if err != nil {
+		_ = in.conn.Close()
+		_ = in.out.wait(drainLimit)
+		return nil, err
 	}
-	if err := cmd.Start(); err != nil {
-		if isRefusal(err) {
-			return nil, &refusedError{err.Error()}
-		}
-		return nil, fmt.Errorf("starting a step's init: %w", err)
-	}
-	in := &initProcess{cmd, files[1], files[2]}
-	// An init that ended already says why, or its exit status does.
-	_ = gob.NewEncoder(in.control).Encode(order{c.argv, c.env, c.dir, c.hide, p.spaces})
+	hide := k.mounts.reach(slices.Concat(c.hide, doors(os.Getuid())))
+	order := stepinit.Order{Argv: c.argv, Env: c.env, Dir: c.dir, Hide: hide, Spaces: spaces}
+	// An init that ended already says why, or that it says nothing does.
+	_, _ = in.conn.Write(order.Marshal())
 	return in, nil
-}
-
-func closeAll(files ...*os.File) {
-	for _, f := range files {
-		if f != nil {
-			_ = f.Close()
-		}
-	}
 }
 
 // wait waits for the end of the init and of all that it looked after. When ctx
 // ends first, the error is its cause.
-func (in *initProcess) wait(ctx context.Context) (report, error) {
-	defer closeAll(in.reports)
-	ended := make(chan error, 1)
-	go func() { ended <- in.cmd.Wait() }()
-	var err, cause error
+func (in *initProcess) wait(ctx context.Context) (stepinit.Report, error) {
+	defer in.conn.Close()
+	ended := make(chan []byte, 1)
+	go func() {
+		// The connection may end with an error where the init left something
+		// unread; what it said came before.
+		text, _ := io.ReadAll(in.conn)
+		ended <- text
+	}()
 	select {
-	case err = <-ended:
+	case text := <-ended:
+		outErr := in.out.wait(heldOpenLimit)
+		said, ok := stepinit.ParseReport(text)
+		switch {
+		case errors.Is(outErr, errHeldOpen):
+			return stepinit.Report{}, outErr
+		case !ok:
+			return stepinit.Report{}, errors.New("a step's init ended without a report")
+		case outErr != nil:
+			return stepinit.Report{}, fmt.Errorf("passing on what the command printed: %w", outErr)
+		}
+		return said, nil
 	case <-ctx.Done():
-		cause = context.Cause(ctx)
 	}
-	closeAll(in.control)
-	if cause != nil {
-		select {
-		case <-ended:
-		case <-time.After(stopLimit):
-			_ = in.cmd.Process.Kill()
-			<-ended
-		}
-		return report{}, cause
+	_ = unix.Shutdown(in.fd, unix.SHUT_WR) // which tells the init to stop
+	select {
+	case <-ended:
+	case <-time.After(stopLimit):
+		_, _ = in.keeper.ask(stepinit.Request{Kind: stepinit.Kill, ID: in.id})
+		<-ended
 	}
-	if errors.Is(err, exec.ErrWaitDelay) {
-		return report{}, errors.New("the command's output is held open by a process outside of the step")
-	}
-	var said report
-	if gob.NewDecoder(bufio.NewReader(in.reports)).Decode(&said) != nil {
-		return report{}, fmt.Errorf("a step's init ended without a report (%v): does this program call process.Main?", in.cmd.ProcessState)
-	}
-	if err != nil {
-		return report{}, fmt.Errorf("passing on what the command printed: %w", err)
-	}
-	return said, nil
-}
-
-// isRefusal tells a namespace that is not granted from other trouble.
-func isRefusal(err error) bool {
-	for _, refusal := range []error{unix.EPERM, unix.EACCES, unix.ENOSPC, unix.EUSERS, unix.EINVAL, unix.ENOSYS} {
-		if errors.Is(err, refusal) {
-			return true
-		}
-	}
-	return false
-}
-
-// initAttributes are those of a process in new namespaces in which every user
-// and group is called what it is called outside.
-func initAttributes(spaces uintptr) *syscall.SysProcAttr {
-	sys := &syscall.SysProcAttr{Setsid: true, Cloneflags: spaces}
-	if spaces&unix.CLONE_NEWUSER == 0 {
-		return sys
-	}
-	mapUsers(sys)
-	if os.Geteuid() != 0 {
-		// Root keeps its capabilities when it executes a program; another
-		// user's are lost unless they are ambient. The init needs one, to mount.
-		sys.AmbientCaps = []uintptr{unix.CAP_SYS_ADMIN}
-	}
-	return sys
-}
-
-// mapUsers maps users and groups to themselves: all that are known here for
-// root, else only the one that a user may map.
-func mapUsers(sys *syscall.SysProcAttr) {
-	sys.UidMappings = []syscall.SysProcIDMap{{ContainerID: os.Geteuid(), HostID: os.Geteuid(), Size: 1}}
-	sys.GidMappings = []syscall.SysProcIDMap{{ContainerID: os.Getegid(), HostID: os.Getegid(), Size: 1}}
-	if os.Geteuid() != 0 {
-		return
-	}
-	users, errUsers := knownIDs("/proc/self/uid_map")
-	groups, errGroups := knownIDs("/proc/self/gid_map")
-	if errUsers == nil && errGroups == nil {
-		sys.UidMappings, sys.GidMappings = users, groups
-		// What is denied to this process cannot be allowed to its children.
-		allowed, err := os.ReadFile("/proc/self/setgroups")
-		sys.GidMappingsEnableSetgroups = err == nil && strings.TrimSpace(string(allowed)) == "allow"
-	}
-}
-
-func knownIDs(file string) ([]syscall.SysProcIDMap, error) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	var ids []syscall.SysProcIDMap
-	lines := strings.NewReader(string(text))
-	for {
-		var here, outside, size int
-		if _, err := fmt.Fscanln(lines, &here, &outside, &size); errors.Is(err, io.EOF) {
-			return ids, nil
-		} else if err != nil {
-			return nil, fmt.Errorf("reading %s: %w", file, err)
-		}
-		ids = append(ids, syscall.SysProcIDMap{ContainerID: here, HostID: here, Size: size})
-	}
+	_ = in.out.wait(drainLimit)
+	return stepinit.Report{}, context.Cause(ctx)
 }

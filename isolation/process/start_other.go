@@ -17,6 +17,12 @@ import (
 // Main is not called: a step has an init of its own on Linux only.
 func Main() int { return 2 }
 
+// keepers are there on Linux only.
+type keepers struct{}
+
+// Close ends what was started for steps: nothing.
+func (e *Executor) Close() error { return nil }
+
 // start runs the command without any protection, and says so by naming no
 // controls. What it leaves in the background stays there.
 func (e *Executor) start(ctx context.Context, job executor.Job, c *command, streams executor.Streams) (executor.Outcome, error) {

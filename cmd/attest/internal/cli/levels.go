@@ -52,7 +52,7 @@ func newLevels(env *Env, root, address, cacheDir string) (*levels, error) {
 		process: process.New(process.Options{
 			Environ: env.Environ, Hide: []string{files.StateDir, files.SocketDir, cacheDir}, Init: findInit(),
 		}),
-		images:  image.NewResolver(root, ocispecs.Platform{}),
+		images: image.NewResolver(root, ocispecs.Platform{}),
 	}, nil
 }
 

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package process
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/attest-pipeline/attest/isolation/process/stepinit"
+)
+
+// keepers are those of an [Executor], each started when the first step needs
+// it: one in a user namespace, and one outside of it for where the kernel grants
+// none. Whether it does is found out once, before a step has run that could
+// weaken those after it.
+type keepers struct {
+	mu     sync.Mutex
+	inside attempt
+	plain  attempt
+}
+
+// attempt is a keeper, or why there is none.
+type attempt struct {
+	made   bool
+	keeper *keeper
+	err    error
+}
+
+// keeper returns the keeper for steps in these namespaces.
+func (e *Executor) keeper(spaces uintptr) (*keeper, error) {
+	ks := &e.keepers
+	ks.mu.Lock()
+	defer ks.mu.Unlock()
+	a := &ks.plain
+	own := spaces & unix.CLONE_NEWUSER
+	if own != 0 {
+		a, own = &ks.inside, own|unix.CLONE_NEWNS
+	}
+	if !a.made {
+		a.made = true
+		a.keeper, a.err = startKeeper(e.options.Init, own)
+	}
+	return a.keeper, a.err
+}
+
+// Close ends what was started for steps. It must not be called while one runs,
+// and none can run afterwards. It is no error that there was none.
+func (e *Executor) Close() error {
+	ks := &e.keepers
+	ks.mu.Lock()
+	defer ks.mu.Unlock()
+	var err error
+	for _, a := range []*attempt{&ks.inside, &ks.plain} {
+		if a.keeper != nil {
+			err = errors.Join(err, a.keeper.close())
+		}
+		*a = attempt{made: true, err: errors.New("the executor is closed")}
+	}
+	return err
+}
+
+// keeper is a running keeper, seen from outside. See package stepinit.
+type keeper struct {
+	cmd    *exec.Cmd
+	mounts mounts // of all steps
+
+	mu   sync.Mutex
+	conn int    // -1 when closed
+	last uint64 // ID of an init
+}
+
+// startKeeper starts program, or this one again where that is empty, as keeper
+// in the namespaces.
+func startKeeper(program string, spaces uintptr) (*keeper, error) {
+	if program == "" {
+		program = "/proc/self/exe"
+	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("making a socket pair: %w", err)
+	}
+	theirs := os.NewFile(uintptr(pair[1]), "connection")
+	args := []string{stepinit.KeeperName}
+	if spaces != 0 {
+		args = append(args, stepinit.InNamespaces)
+	}
+	cmd := &exec.Cmd{
+		Path:        program,
+		Args:        args,
+		Env:         []string{"GOMAXPROCS=2"},
+		Dir:         "/",
+		ExtraFiles:  []*os.File{theirs},
+		SysProcAttr: keeperAttributes(spaces),
+	}
+	err = patiently(cmd.Start)
+	_ = theirs.Close()
+	if err != nil {
+		_ = unix.Close(pair[0])
+		if spaces != 0 && stepinit.IsRefusal(err) {
+			return nil, &refusedError{err.Error()}
+		}
+		return nil, fmt.Errorf("starting a keeper for steps: %w", err)
+	}
+	k := &keeper{cmd: cmd, conn: pair[0]}
+	if err := k.greet(); err != nil {
+		return nil, errors.Join(err, k.close())
+	}
+	return k, nil
+}
+
+// patiently calls start, which starts a process whose timers may be late, and
+// those of all that it starts. Go's runtime looks every 20 microseconds whether
+// there is something to do, in processes here that mostly wait; it took 14 % of
+// the time of a run of many small steps. What a step runs has the usual timers.
+func patiently(start func() error) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if slack, err := unix.PrctlRetInt(unix.PR_GET_TIMERSLACK, 0, 0, 0, 0); err == nil {
+		_ = unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(lateness), 0, 0, 0)
+		defer func() { _ = unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(slack), 0, 0, 0) }()
+	}
+	return start()
+}
+
+// lateness is how late timers may be that nobody waits for.
+const lateness = 10 * time.Millisecond
+
+// greet makes sure that the program at the other end is one for this one, and
+// granted what it needs.
+func (k *keeper) greet() error {
+	packet, rights := make([]byte, 4096), make([]byte, unix.CmsgSpace(4))
+	n, m, _, _, err := unix.Recvmsg(k.conn, packet, rights, unix.MSG_CMSG_CLOEXEC)
+	for errors.Is(err, unix.EINTR) {
+		n, m, _, _, err = unix.Recvmsg(k.conn, packet, rights, unix.MSG_CMSG_CLOEXEC)
+	}
+	if err != nil || n == 0 {
+		return fmt.Errorf("%s ended at once: does it call process.Main?", k.cmd.Path)
+	}
+	said, ok := stepinit.ParseGreeting(packet[:n])
+	if !ok || said.Version != stepinit.Version {
+		return fmt.Errorf("%s is of another build than this program: install both anew", k.cmd.Path)
+	}
+	if said.Refused != "" {
+		return &refusedError{said.Refused}
+	}
+	files, err := stepinit.Descriptors(rights[:m])
+	if err != nil || len(files) != 1 {
+		return fmt.Errorf("%s told nothing about its mounts", k.cmd.Path)
+	}
+	mountinfo := os.NewFile(uintptr(files[0]), "mountinfo")
+	defer mountinfo.Close()
+	k.mounts, err = readMounts(mountinfo)
+	return err
+}
+
+// ask sends a request, and the files of a [stepinit.Start].
+func (k *keeper) ask(r stepinit.Request, files ...*os.File) (id uint64, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if r.Kind == stepinit.Start {
+		k.last++
+		r.ID = k.last
+	}
+	var fds []int
+	for _, f := range files {
+		fds = append(fds, int(f.Fd()))
+	}
+	if err := unix.Sendmsg(k.conn, r.Marshal(), unix.UnixRights(fds...), nil, unix.MSG_NOSIGNAL); err != nil {
+		return 0, fmt.Errorf("asking the keeper of steps: %w", err)
+	}
+	return r.ID, nil
+}
+
+// close ends the keeper, which has nothing left to look after, and waits for it.
+func (k *keeper) close() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.conn >= 0 {
+		_ = unix.Close(k.conn)
+		k.conn = -1
+	}
+	var exit *exec.ExitError
+	if err := k.cmd.Wait(); err != nil && !errors.As(err, &exit) {
+		return fmt.Errorf("ending the keeper of steps: %w", err)
+	}
+	return nil
+}
+
+// keeperAttributes are those of a process in new namespaces in which every user
+// and group is called what it is called outside.
+func keeperAttributes(spaces uintptr) *syscall.SysProcAttr {
+	sys := &syscall.SysProcAttr{Setsid: true, Cloneflags: spaces}
+	if spaces&unix.CLONE_NEWUSER == 0 {
+		return sys
+	}
+	mapUsers(sys)
+	if os.Geteuid() != 0 {
+		// Root keeps its capabilities when it executes a program; another
+		// user's are lost unless they are ambient. An init needs one, to mount.
+		sys.AmbientCaps = []uintptr{unix.CAP_SYS_ADMIN}
+	}
+	return sys
+}
+
+// mapUsers maps users and groups to themselves: all that are known here for
+// root, else only the one that a user may map.
+func mapUsers(sys *syscall.SysProcAttr) {
+	sys.UidMappings = []syscall.SysProcIDMap{{ContainerID: os.Geteuid(), HostID: os.Geteuid(), Size: 1}}
+	sys.GidMappings = []syscall.SysProcIDMap{{ContainerID: os.Getegid(), HostID: os.Getegid(), Size: 1}}
+	if os.Geteuid() != 0 {
+		return
+	}
+	users, errUsers := knownIDs("/proc/self/uid_map")
+	groups, errGroups := knownIDs("/proc/self/gid_map")
+	if errUsers == nil && errGroups == nil {
+		sys.UidMappings, sys.GidMappings = users, groups
+		// What is denied to this process cannot be allowed to its children.
+		allowed, err := os.ReadFile("/proc/self/setgroups")
+		sys.GidMappingsEnableSetgroups = err == nil && strings.TrimSpace(string(allowed)) == "allow"
+	}
+}
+
+func knownIDs(file string) ([]syscall.SysProcIDMap, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	var ids []syscall.SysProcIDMap
+	lines := strings.NewReader(string(text))
+	for {
+		var here, outside, size int
+		if _, err := fmt.Fscanln(lines, &here, &outside, &size); errors.Is(err, io.EOF) {
+			return ids, nil
+		} else if err != nil {
+			return nil, fmt.Errorf("reading %s: %w", file, err)
+		}
+		ids = append(ids, syscall.SysProcIDMap{ContainerID: here, HostID: here, Size: size})
+	}
+}

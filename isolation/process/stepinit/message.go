@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stepinit
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// Greeting is what a keeper says first, in one packet. Unless something was
+// refused, a file comes with it from which the keeper's mounts can be read, in
+// the form of /proc/self/mountinfo: every step has these, whatever becomes of
+// the machine's.
+type Greeting struct {
+	Version string // what the keeper has as [Version]
+	// Refused says which protection the kernel did not grant.
+	Refused string
+}
+
+func (g Greeting) marshal() []byte { return appendStrings(nil, []string{g.Version, g.Refused}) }
+
+// ParseGreeting reads a packet from a keeper.
+func ParseGreeting(b []byte) (Greeting, bool) {
+	p := &parser{rest: b}
+	texts := p.strings()
+	// Another version may go on with what it alone knows.
+	if p.bad || len(texts) < 2 {
+		return Greeting{}, false
+	}
+	return Greeting{texts[0], texts[1]}, true
+}
+
+// Request is what a keeper is asked for, one packet each. With [Start] come
+// three descriptors: the command's stdout and stderr, and the init's connection.
+type Request struct {
+	Kind RequestKind
+	ID   uint64 // of the init; the asking end chooses it
+	// Spaces are the namespaces that the init gets, as flags of clone.
+	Spaces uint64
+}
+
+// RequestKind says what a [Request] asks for.
+type RequestKind byte
+
+// The kinds of requests.
+const (
+	Start RequestKind = 1 + iota
+	Kill              // end an init that does not end by itself
+)
+
+// Files is how many descriptors come with a [Start].
+const Files = 3
+
+const requestSize = 1 + 8 + 8
+
+// Marshal returns the packet for r.
+func (r Request) Marshal() []byte {
+	b := append(make([]byte, 0, requestSize), byte(r.Kind))
+	b = binary.LittleEndian.AppendUint64(b, r.ID)
+	return binary.LittleEndian.AppendUint64(b, r.Spaces)
+}
+
+func parseRequest(b []byte) (Request, bool) {
+	if len(b) != requestSize {
+		return Request{}, false
+	}
+	return Request{RequestKind(b[0]), binary.LittleEndian.Uint64(b[1:]), binary.LittleEndian.Uint64(b[9:])}, true
+}
+
+// Order is what an init is told.
+type Order struct {
+	Argv, Env []string
+	Dir       string
+	Hide      []string
+	// Spaces are the namespaces that the init is in, as flags of clone.
+	Spaces uint64
+}
+
+// maxOrder is more than the kernel takes as arguments and environment.
+const maxOrder = 64 << 20
+
+// Marshal returns the bytes that an init reads, their number before them.
+func (o Order) Marshal() []byte {
+	b := make([]byte, 4, 4096)
+	for _, list := range [][]string{o.Argv, o.Env, {o.Dir}, o.Hide} {
+		b = appendStrings(b, list)
+	}
+	b = binary.AppendUvarint(b, o.Spaces)
+	binary.LittleEndian.PutUint32(b, uint32(len(b)-4))
+	return b
+}
+
+func appendStrings(b []byte, list []string) []byte {
+	b = binary.AppendUvarint(b, uint64(len(list)))
+	for _, s := range list {
+		b = binary.AppendUvarint(b, uint64(len(s)))
+		b = append(b, s...)
+	}
+	return b
+}
+
+// ReadOrder reads what [Order.Marshal] returned.
+func ReadOrder(r io.Reader) (Order, error) {
+	var size [4]byte
+	if _, err := io.ReadFull(r, size[:]); err != nil {
+		return Order{}, fmt.Errorf("reading an order: %w", err)
+	}
+	n := binary.LittleEndian.Uint32(size[:])
+	if n > maxOrder {
+		return Order{}, fmt.Errorf("reading an order: %d bytes are too many", n)
+	}
+	b := make([]byte, n)
+	if _, err := io.ReadFull(r, b); err != nil {
+		return Order{}, fmt.Errorf("reading an order: %w", err)
+	}
+	p := &parser{rest: b}
+	o := Order{Argv: p.strings(), Env: p.strings()}
+	if dir := p.strings(); len(dir) == 1 {
+		o.Dir = dir[0]
+	} else {
+		p.bad = true
+	}
+	o.Hide, o.Spaces = p.strings(), p.number()
+	if p.bad || len(p.rest) > 0 {
+		return Order{}, errors.New("reading an order: it is damaged")
+	}
+	return o, nil
+}
+
+// Report is what an init says in the end, or its keeper where there is none.
+type Report struct {
+	// Refused says which protection the kernel did not grant; nothing ran.
+	Refused string
+	// NotRun says why the command could not be started.
+	NotRun   string
+	Code     int
+	Duration time.Duration
+}
+
+// Marshal returns the bytes of r.
+func (r Report) Marshal() []byte {
+	b := appendStrings(nil, []string{r.Refused, r.NotRun})
+	b = binary.AppendUvarint(b, uint64(r.Code))
+	return binary.AppendUvarint(b, uint64(r.Duration))
+}
+
+// ParseReport reads what [Report.Marshal] returned. There is no report where an
+// init was ended before it could make one.
+func ParseReport(b []byte) (Report, bool) {
+	p := &parser{rest: b}
+	texts := p.strings()
+	code, duration := p.number(), p.number()
+	if p.bad || len(texts) != 2 || len(p.rest) > 0 {
+		return Report{}, false
+	}
+	return Report{texts[0], texts[1], int(code), time.Duration(duration)}, true
+}
+
+// parser takes values off the front of rest. It is bad from the first one on
+// that is not there.
+type parser struct {
+	rest []byte
+	bad  bool
+}
+
+func (p *parser) number() uint64 {
+	n, size := binary.Uvarint(p.rest)
+	if size <= 0 {
+		p.bad = true
+		return 0
+	}
+	p.rest = p.rest[size:]
+	return n
+}
+
+func (p *parser) strings() []string {
+	var list []string
+	for range p.number() {
+		n := p.number()
+		if p.bad || n > uint64(len(p.rest)) {
+			p.bad = true
+			return nil
+		}
+		list = append(list, string(p.rest[:n]))
+		p.rest = p.rest[n:]
+	}
+	return list
+}
