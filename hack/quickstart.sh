@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Shows attest at work on examples/go-service: two signed runs, a verified
+# Shows attest at work on examples/go-service: signed runs, a verified
 # receipt, and what a changed file does to verification. `make quickstart`
 # builds everything first.
 set -euo pipefail
@@ -25,19 +25,22 @@ run go mod vendor
 say "2. Four steps, each in a container without network. The first run also unpacks the images."
 run attest run --sign
 
-say "3. Again, from the same files. Each run leaves a receipt; compare what the two runs built."
-first=$(sha256sum dist/links.tar.gz)
+say "3. Again. Nothing has changed, so nothing runs: results are kept, and a receipt is written all the same."
 run attest run --sign
+
+say "4. All of it once more, without what is kept. Compare what the two runs built."
+first=$(sha256sum dist/links.tar.gz)
+run attest run --sign --no-cache
 second=$(sha256sum dist/links.tar.gz)
 printf 'first  %s\nsecond %s\n' "$first" "$second"
 [ "$first" = "$second" ] || { echo "the two runs built different archives" >&2; exit 1; }
 
 # Names carry the time, so the last in order is the newest.
 receipt=$(ls .attest/receipts/receipt_*.yaml | tail -n 1)
-say "4. The receipt holds every input and output by digest, and is signed. It verifies:"
+say "5. The receipt holds every input and output by digest, and is signed. It verifies:"
 run attest verify "$receipt"
 
-say "5. Now somebody changes the archive that was built:"
+say "6. Now somebody changes the archive that was built:"
 cp dist/links.tar.gz .attest/links.tar.gz.kept
 restore() { mv -f .attest/links.tar.gz.kept dist/links.tar.gz; }
 trap restore EXIT
@@ -47,7 +50,7 @@ status=0
 run attest verify "$receipt" || status=$?
 [ "$status" -eq 4 ] || { echo "verification should have failed with exit code 4, not $status" >&2; exit 1; }
 
-say "6. Put back, it verifies again:"
+say "7. Put back, it verifies again:"
 trap - EXIT
 restore
 run attest verify "$receipt"

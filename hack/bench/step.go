@@ -37,7 +37,7 @@ func (b *bench) containerStep(ctx context.Context) error {
 	step := &series{name: "its step, from inputs to landed outputs"}
 	runc := &series{name: "runc run, files copied in and out"}
 	for i := range b.rounds + 1 {
-		cmd := exec.CommandContext(ctx, b.attest, "run", "--progress", "json")
+		cmd := exec.CommandContext(ctx, b.attest, "run", "--no-cache", "--progress", "json")
 		cmd.Dir, cmd.Env = project, b.environ()
 		took, inStep, err := timeRun(cmd)
 		if err != nil {

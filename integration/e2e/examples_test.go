@@ -35,7 +35,7 @@ func TestExamples(t *testing.T) {
 			}
 			var built []string
 			for _, steps := range [][]string{nil, c.again} {
-				w.attest(t, dir, append([]string{"run", "--sign"}, steps...)...).want(t, 0)
+				w.attest(t, dir, append([]string{"run", "--sign", "--no-cache"}, steps...)...).want(t, 0)
 				w.attest(t, dir, "verify", receipt(t, dir)).want(t, 0)
 				all := ""
 				for _, name := range c.built {

@@ -33,7 +33,8 @@ func keyOf(dir, rest string) (digest.Digest, bool) {
 }
 
 // writeFile puts a file in place at once or not at all, and returns what it
-// takes of the disk, with the folder that was made for it, if any. used is the time that it was last used; zero means now.
+// takes of the disk, with the folder that was made for it, if any. Zero for used
+// leaves the time of last use to the file system.
 func writeFile(root *os.Root, name string, data []byte, used time.Time) (size int64, err error) {
 	temp := tempPrefix + rand.Text()
 	f, err := root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)

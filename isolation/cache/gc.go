@@ -82,7 +82,7 @@ func (s *Store) collectLocked(ctx context.Context, most int64) (Freed, error) {
 	if err := setSize(ctx, top, size); err != nil {
 		return freed, err
 	}
-	_, err = writeFile(top, tidiedFile, nil, s.o.Now())
+	_, err = writeFile(top, tidiedFile, nil, s.stamp())
 	return freed, err
 }
 

@@ -103,7 +103,7 @@ func cutPrefix(s, prefix string) (string, bool) {
 }
 
 // resultOf makes a Result of what is in a folder.
-func resultOf(t *testing.T, name, dir string) (cache.Result, *os.Root) {
+func resultOf(t testing.TB, name, dir string) (cache.Result, *os.Root) {
 	t.Helper()
 	root, err := os.OpenRoot(dir)
 	if err != nil {

@@ -132,7 +132,7 @@ func (s *Store) SaveLast(pipeline string, keys map[string]digest.Digest) error {
 	}
 	folder, err := s.makeFolder(lastDir)
 	if err == nil {
-		_, err = writeFile(folder, name, marshalLast(all), s.o.Now())
+		_, err = writeFile(folder, name, marshalLast(all), s.stamp())
 	}
 	if err == nil {
 		return nil

@@ -212,13 +212,13 @@ func (p *putting) write(ctx context.Context, listing []byte, taken *atomic.Int64
 	}
 	name := nameOf(p.entry.Key)
 	if info, err := p.metadata.Lstat(name); errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() != int64(len(p.result.Document)) {
-		size, err := writeFile(p.metadata, name, p.result.Document, p.store.o.Now())
+		size, err := writeFile(p.metadata, name, p.result.Document, p.store.stamp())
 		taken.Add(size)
 		if err != nil {
 			return err
 		}
 	}
-	size, err := writeFile(p.receipts, name, p.record, p.store.o.Now())
+	size, err := writeFile(p.receipts, name, p.record, p.store.stamp())
 	taken.Add(size)
 	return err
 }

@@ -5,9 +5,11 @@ package cache
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strconv"
+	"strings"
 )
 
 // The size file holds what the cache takes of the disk, so that nobody has to
@@ -39,12 +41,13 @@ func readSize(root *os.Root) (n int64, known bool) {
 	return parseSize(text)
 }
 
+// sizeText is the one spelling of a number: always as long, so that it is
+// replaced in one write.
+const sizeText = "%020d\n"
+
 func parseSize(text []byte) (int64, bool) {
-	if len(text) == 0 || text[len(text)-1] != '\n' {
-		return 0, false
-	}
-	n, err := strconv.ParseInt(string(text[:len(text)-1]), 10, 64)
-	return n, err == nil && n >= 0
+	n, err := strconv.ParseInt(strings.TrimSuffix(string(text), "\n"), 10, 64)
+	return n, err == nil && n >= 0 && fmt.Sprintf(sizeText, n) == string(text)
 }
 
 // withSize changes the number while nobody else does.
@@ -67,10 +70,12 @@ func withSize(ctx context.Context, root *os.Root, change func(size int64, known 
 	if !write {
 		return nil
 	}
-	// A kill between the two leaves two lines, which are no number.
-	text := append(strconv.AppendInt(nil, next, 10), '\n')
-	if _, err := f.WriteAt(text, 0); err != nil {
-		return err
+	text := fmt.Appendf(nil, sizeText, next)
+	if n > len(text) { // nothing of ours
+		if err := f.Truncate(0); err != nil {
+			return err
+		}
 	}
-	return f.Truncate(int64(len(text)))
+	_, err = f.WriteAt(text, 0)
+	return err
 }

@@ -40,8 +40,9 @@ const (
 
 // Store is a cache on disk.
 type Store struct {
-	o   Options
-	off atomic.Bool // see ErrOff
+	o        Options
+	realTime bool        // Options.Now is that of the system
+	off      atomic.Bool // see ErrOff
 
 	mu      sync.Mutex
 	root    *os.Root            // nil as long as there is no folder
@@ -59,10 +60,10 @@ func Open(o Options) (*Store, error) {
 	if o.Warn == nil {
 		o.Warn = func(error) {}
 	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
 	s := &Store{o: o, folders: map[string]*os.Root{}}
+	if o.Now == nil {
+		s.o.Now, s.realTime = time.Now, true
+	}
 	root, err := openFolder(o.Dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("opening the cache: %w", err)
@@ -259,4 +260,13 @@ func (s *Store) contentIn(folder func(string) (*os.Root, error)) (*cas.Dir, erro
 		s.blobs = cas.NewDir(f, cas.Options{Compress: s.o.Compress})
 	}
 	return s.blobs, nil
+}
+
+// stamp is the time that a file is given which is written now: zero where the
+// file system will give it the right one by itself.
+func (s *Store) stamp() time.Time {
+	if s.realTime {
+		return time.Time{}
+	}
+	return s.o.Now()
 }
