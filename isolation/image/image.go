@@ -3,8 +3,8 @@
 // Package image finds out what an image reference means right now: the digest
 // that it stands for and the environment that the image brings.
 //
-// Start with [Resolver], which asks once for each image of a run, or with
-// [Resolve]. A reference is one of a registry, as every container tool spells
+// Start with [Resolver], which asks once for each image of a run, with [Resolve],
+// or with [Pinner] where the digest is all that is needed. A reference is one of a registry, as every container tool spells
 // them, or "oci-layout://path[:tag][@digest]", a folder in the OCI image layout.
 // Layers are not read here: whoever runs the image fetches them by digest.
 package image
@@ -91,6 +91,7 @@ func pin(ref string, d digest.Digest) string {
 type Resolver struct {
 	baseDir  string
 	platform ocispecs.Platform
+	resolve  func(ctx context.Context, ref string) (Image, error)
 
 	mu    sync.Mutex
 	known map[string]*memo
@@ -107,7 +108,11 @@ func NewResolver(baseDir string, platform ocispecs.Platform) *Resolver {
 	if platform.Architecture == "" {
 		platform = Local()
 	}
-	return &Resolver{baseDir: filepath.Clean(baseDir), platform: platform, known: map[string]*memo{}}
+	r := &Resolver{baseDir: filepath.Clean(baseDir), platform: platform, known: map[string]*memo{}}
+	r.resolve = func(ctx context.Context, ref string) (Image, error) {
+		return Resolve(ctx, ref, r.baseDir, r.platform)
+	}
+	return r
 }
 
 // Platform returns the platform that images are resolved for.
@@ -132,7 +137,7 @@ func (r *Resolver) Resolve(ctx context.Context, ref string) (Image, error) {
 	if m.img != nil {
 		return *m.img, nil
 	}
-	img, err := Resolve(ctx, ref, r.baseDir, r.platform)
+	img, err := r.resolve(ctx, ref)
 	if err != nil {
 		return Image{}, err
 	}

@@ -111,7 +111,7 @@ func (c *cacheExplainCmd) explain(ctx context.Context, env *Env) (*engine.Explan
 		return nil, err
 	}
 	return engine.Explain(ctx, engine.Options{
-		Plan: planned, Root: root, Images: levels.pin, Environ: env.Environ, Now: env.Now, CacheDir: dir,
+		Plan: planned, Root: root, Images: levels.images.Pin, Environ: env.Environ, Now: env.Now, CacheDir: dir,
 		Sink: event.SinkFunc(func(e event.Event) {
 			if w, ok := e.Body.(event.Warning); ok {
 				env.note("warning: %s", display.Clean(w.Message))

@@ -11,9 +11,8 @@ import (
 	"os/exec"
 	"path/filepath"
 
-	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
-
 	"github.com/attest-pipeline/attest/cmd/attest/internal/config"
+	"github.com/attest-pipeline/attest/cmd/attest/internal/display"
 	"github.com/attest-pipeline/attest/cmd/internal/version"
 	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/isolation/buildkitd/launch"
@@ -29,7 +28,7 @@ import (
 type levels struct {
 	worker  worker.Process
 	process *process.Executor
-	images  *image.Resolver
+	images  *image.Pinner
 }
 
 // newLevels returns the levels for the project in root. address is that of the
@@ -52,7 +51,10 @@ func newLevels(env *Env, root, address, cacheDir string) (*levels, error) {
 		process: process.New(process.Options{
 			Environ: env.Environ, Hide: []string{files.StateDir, files.SocketDir, cacheDir}, Init: findInit(),
 		}),
-		images: image.NewResolver(root, ocispecs.Platform{}),
+		images: image.NewPinner(image.PinnerOptions{
+			BaseDir: root, Dir: filepath.Join(root, stateDir, "images"),
+			Warn: func(text string) { env.note("warning: %s", display.Clean(text)) },
+		}),
 	}, nil
 }
 
@@ -69,12 +71,6 @@ func (l *levels) dial(ctx context.Context, progress func(executor.Progress)) (io
 
 // close ends what was started because a step needed it.
 func (l *levels) close() error { return errors.Join(l.worker.Close(), l.process.Close()) }
-
-// pin resolves an image to the same one by digest.
-func (l *levels) pin(ctx context.Context, ref string) (string, error) {
-	img, err := l.images.Resolve(ctx, ref)
-	return img.Pinned, err
-}
 
 // findWorker finds the program that links BuildKit.
 func findWorker(env *Env) (string, error) {

@@ -160,7 +160,7 @@ func (c *runCmd) execute(ctx context.Context, env *Env, settings *config.Set, ro
 	})
 	defer screen.Close()
 	return engine.Run(ctx, engine.Options{
-		Plan: planned, Root: root, Executors: levels.executors(), Images: levels.pin,
+		Plan: planned, Root: root, Executors: levels.executors(), Images: levels.images.Pin,
 		Jobs: settings.Jobs(), KeepGoing: settings.Bool(config.KeepGoing),
 		Environ: env.Environ, Sink: screen, Now: env.Now, Version: version.Version,
 		CacheDir: cacheDir, NoCache: c.NoCache, ExpectCached: c.Expect, ReplayLogs: c.Replay,
