@@ -12,8 +12,11 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/attest-pipeline/attest/attestation/receipt"
 	"github.com/attest-pipeline/attest/attestation/tree"
@@ -25,10 +28,7 @@ const hostEngine = "host"
 
 // record sums the walks up.
 func (r *run) record(ctx context.Context, started time.Time, walks []*walk) (*Record, error) {
-	files := newFolders(r.root)
-	for _, w := range walks {
-		w.cover(files)
-	}
+	r.cover(walks)
 	rec := &Record{LogDir: r.space.used.logs, Receipt: &receipt.Receipt{
 		Schema:       receipt.Schema,
 		PipelineHash: r.Plan.Pipeline.Digest,
@@ -81,6 +81,17 @@ func engines(walks []*walk) string {
 	return strings.Join(slices.Compact(names), ", ")
 }
 
+// cover is walk.cover for all, on all processors.
+func (r *run) cover(walks []*walk) {
+	files := newFolders(r.root)
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for _, w := range walks {
+		group.Go(func() error { w.cover(files); return nil })
+	}
+	_ = group.Wait() // there is none
+}
+
 // cover states inputs and outputs with as few entries as say exactly which
 // files they are. It comes when the run is over, since the files that later
 // steps left in a folder decide whether the folder can stand for its files.
@@ -102,19 +113,34 @@ func (w *walk) cover(files *folders) {
 	}
 }
 
-// folders reads folders of the project, each once.
+// folders reads folders of the project, each once. Safe for concurrent use.
 type folders struct {
-	root  *os.Root
+	root *os.Root
+
+	mu    sync.Mutex
 	known map[string][]string
 }
 
-func newFolders(root *os.Root) *folders { return &folders{root, map[string][]string{}} }
+func newFolders(root *os.Root) *folders { return &folders{root: root, known: map[string][]string{}} }
 
 // list returns the names in a folder, for [receipt.Cover].
 func (f *folders) list(dir string) ([]string, error) {
-	if names, ok := f.known[dir]; ok {
+	f.mu.Lock()
+	names, ok := f.known[dir]
+	f.mu.Unlock()
+	if ok {
 		return names, nil
 	}
+	names, err := f.read(dir)
+	if err == nil {
+		f.mu.Lock()
+		f.known[dir] = names
+		f.mu.Unlock()
+	}
+	return names, err
+}
+
+func (f *folders) read(dir string) ([]string, error) {
 	name := filepath.FromSlash(strings.TrimSuffix(dir, "/"))
 	info, err := f.root.Lstat(name)
 	if err != nil {
@@ -128,12 +154,7 @@ func (f *folders) list(dir string) ([]string, error) {
 		return nil, err
 	}
 	defer open.Close()
-	names, err := open.Readdirnames(-1)
-	if err != nil {
-		return nil, err
-	}
-	f.known[dir] = names
-	return names, nil
+	return open.Readdirnames(-1)
 }
 
 func allUTF8(t tree.Tree) bool {
