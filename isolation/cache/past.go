@@ -172,13 +172,13 @@ func parseLast(data []byte) (map[string]digest.Digest, error) {
 	}
 	keys := map[string]digest.Digest{}
 	p.literal(lastHeader)
-	for len(p.rest) > 0 {
+	for before := ""; len(p.rest) > 0; {
 		key := p.digest(digest.BLAKE3, ' ')
 		step := p.text('\n')
-		if key.IsZero() {
-			p.fail("a step without a key")
+		if key.IsZero() || step <= before && len(keys) > 0 {
+			p.fail("a step without a key, or out of order")
 		}
-		keys[step] = key
+		keys[step], before = key, step
 	}
 	if p.err != nil {
 		return nil, fmt.Errorf("%w: %w", cas.ErrDamaged, p.err)
