@@ -65,7 +65,7 @@ type child struct {
 // folder returns what stands for the entries, all below dir, which is empty or
 // ends with a slash. Where dir itself can, whole is true and there are no paths.
 func (c coverer) folder(dir string, entries []tree.Entry) (paths []Path, whole bool, err error) {
-	unselected, err := c.names(dir)
+	names, err := c.names(dir)
 	if err != nil {
 		return nil, false, err
 	}
@@ -76,10 +76,9 @@ func (c coverer) folder(dir string, entries []tree.Entry) (paths []Path, whole b
 		if err := c.look(ch); err != nil {
 			return nil, false, err
 		}
-		delete(unselected, strings.TrimSuffix(ch.path[len(dir):], "/"))
 		whole = whole && ch.whole
 	}
-	if whole && len(unselected) == 0 {
+	if whole && among(names, dir, children) {
 		return nil, true, nil
 	}
 	for _, ch := range children {
@@ -102,7 +101,7 @@ func (c coverer) look(ch *child) (err error) {
 	case !strings.HasSuffix(ch.path, "/"):
 		ch.whole = true
 	case ch.entries[0].Kind == tree.Dir && len(ch.entries[0].Path) < len(ch.path):
-		var names map[string]bool
+		var names []string
 		names, err = c.names(ch.path)
 		ch.whole = len(names) == 0
 	default:
@@ -111,21 +110,40 @@ func (c coverer) look(ch *child) (err error) {
 	return err
 }
 
-// names returns what is in the folder on disk; of the project itself, nothing,
-// since it never stands for its content.
-func (c coverer) names(dir string) (map[string]bool, error) {
+// names returns what is in the folder on disk, ordered; of the project itself,
+// nothing, since it never stands for its content.
+func (c coverer) names(dir string) ([]string, error) {
 	if dir == "" {
 		return nil, nil
 	}
-	list, err := c.list(strings.TrimSuffix(dir, "/"))
+	names, err := c.list(strings.TrimSuffix(dir, "/"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("listing %q: %w", dir, err)
 	}
-	names := make(map[string]bool, len(list))
-	for _, name := range list {
-		names[name] = true
+	if !slices.IsSorted(names) {
+		names = slices.Sorted(slices.Values(names))
 	}
 	return names, nil
+}
+
+// among reports whether all names, ordered, are those of children of dir.
+func among(names []string, dir string, children []child) bool {
+	selected := make([]string, len(children))
+	for i := range children {
+		selected[i] = strings.TrimSuffix(children[i].path[len(dir):], "/")
+	}
+	if !slices.IsSorted(selected) {
+		slices.Sort(selected) // a slash is not the least of characters
+	}
+	for _, name := range names {
+		for len(selected) > 0 && selected[0] < name {
+			selected = selected[1:]
+		}
+		if len(selected) == 0 || selected[0] != name {
+			return false
+		}
+	}
+	return true
 }
 
 // split groups the entries by the name that they have directly below dir.
@@ -154,10 +172,10 @@ func (c coverer) path(ch child) (Path, error) {
 		return Path{}, fmt.Errorf("%q: a receipt cannot hold this name, which is not valid UTF-8", ch.path)
 	}
 	if strings.HasSuffix(ch.path, "/") {
-		listing := c.selected.Below(ch.path).Listing()
-		p := Path{Path: ch.path, Hash: digest.Of(listing)}
+		below := c.selected.Below(ch.path)
+		p := Path{Path: ch.path, Hash: below.Digest()}
 		if c.both {
-			p.SHA256 = digest.OfSHA256(listing)
+			p.SHA256 = digest.OfSHA256(below.Listing())
 		}
 		return p, nil
 	}
