@@ -19,12 +19,15 @@ import (
 // without names, for a test in a process of its own, what the kernel refuses.
 const without = "ATTEST_TEST_WITHOUT"
 
-func TestConformance(t *testing.T) {
+func TestConformance(t *testing.T) { testConformance(t, "") }
+
+func testConformance(t *testing.T, init string) {
 	const path = "/usr/sbin:/usr/bin:/sbin:/bin"
 	executortest.Run(t, func(t *testing.T) executortest.Fixture {
 		f := executortest.Fixture{
 			Executor: process.New(process.Options{
 				Environ: []string{"PATH=/nowhere", "OTHER=x", "PATH=" + path, "HOME=/home/somebody", "USER=somebody"},
+				Init:    init,
 			}),
 			BaseEnv: []pipeline.Var{
 				{Name: "HOME", Value: "/home/somebody"}, {Name: "LANG", Value: "C.UTF-8"},

@@ -5,13 +5,11 @@ package process
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"runtime"
-	"strings"
 	"sync"
-	"syscall"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,12 +19,15 @@ import (
 
 // keepers are those of an [Executor], each started when the first step needs
 // it: one in a user namespace, and one outside of it for where the kernel grants
-// none. Whether it does is found out once, before a step has run that could
-// weaken those after it.
+// none.
 type keepers struct {
 	mu     sync.Mutex
 	inside attempt
 	plain  attempt
+
+	// granted is one more than the index of the protection that a step got,
+	// 0 before.
+	granted atomic.Int32
 }
 
 // attempt is a keeper, or why there is none.
@@ -36,21 +37,28 @@ type attempt struct {
 	err    error
 }
 
-// keeper returns the keeper for steps in these namespaces.
-func (e *Executor) keeper(spaces uintptr) (*keeper, error) {
+// keeper returns the keeper for a step in these namespaces, and what to do when
+// the step is over.
+func (e *Executor) keeper(spaces uintptr) (k *keeper, release func(), err error) {
+	const own = unix.CLONE_NEWUSER | unix.CLONE_NEWNS
+	if spaces == own {
+		// Without PID namespaces steps see each other. That they are in
+		// different user namespaces keeps them from looking into each other.
+		k, err := startKeeper(e.options.Init, own)
+		return k, func() { _ = k.close() }, err
+	}
 	ks := &e.keepers
 	ks.mu.Lock()
 	defer ks.mu.Unlock()
 	a := &ks.plain
-	own := spaces & unix.CLONE_NEWUSER
-	if own != 0 {
-		a, own = &ks.inside, own|unix.CLONE_NEWNS
+	if spaces&unix.CLONE_NEWUSER != 0 {
+		a = &ks.inside
 	}
 	if !a.made {
 		a.made = true
-		a.keeper, a.err = startKeeper(e.options.Init, own)
+		a.keeper, a.err = startKeeper(e.options.Init, spaces&own)
 	}
-	return a.keeper, a.err
+	return a.keeper, func() {}, a.err
 }
 
 // Close ends what was started for steps. It must not be called while one runs,
@@ -97,7 +105,7 @@ func startKeeper(program string, spaces uintptr) (*keeper, error) {
 	cmd := &exec.Cmd{
 		Path:        program,
 		Args:        args,
-		Env:         []string{"GOMAXPROCS=2"},
+		Env:         []string{"GOMAXPROCS=1"},
 		Dir:         "/",
 		ExtraFiles:  []*os.File{theirs},
 		SysProcAttr: keeperAttributes(spaces),
@@ -194,56 +202,4 @@ func (k *keeper) close() error {
 		return fmt.Errorf("ending the keeper of steps: %w", err)
 	}
 	return nil
-}
-
-// keeperAttributes are those of a process in new namespaces in which every user
-// and group is called what it is called outside.
-func keeperAttributes(spaces uintptr) *syscall.SysProcAttr {
-	sys := &syscall.SysProcAttr{Setsid: true, Cloneflags: spaces}
-	if spaces&unix.CLONE_NEWUSER == 0 {
-		return sys
-	}
-	mapUsers(sys)
-	if os.Geteuid() != 0 {
-		// Root keeps its capabilities when it executes a program; another
-		// user's are lost unless they are ambient. An init needs one, to mount.
-		sys.AmbientCaps = []uintptr{unix.CAP_SYS_ADMIN}
-	}
-	return sys
-}
-
-// mapUsers maps users and groups to themselves: all that are known here for
-// root, else only the one that a user may map.
-func mapUsers(sys *syscall.SysProcAttr) {
-	sys.UidMappings = []syscall.SysProcIDMap{{ContainerID: os.Geteuid(), HostID: os.Geteuid(), Size: 1}}
-	sys.GidMappings = []syscall.SysProcIDMap{{ContainerID: os.Getegid(), HostID: os.Getegid(), Size: 1}}
-	if os.Geteuid() != 0 {
-		return
-	}
-	users, errUsers := knownIDs("/proc/self/uid_map")
-	groups, errGroups := knownIDs("/proc/self/gid_map")
-	if errUsers == nil && errGroups == nil {
-		sys.UidMappings, sys.GidMappings = users, groups
-		// What is denied to this process cannot be allowed to its children.
-		allowed, err := os.ReadFile("/proc/self/setgroups")
-		sys.GidMappingsEnableSetgroups = err == nil && strings.TrimSpace(string(allowed)) == "allow"
-	}
-}
-
-func knownIDs(file string) ([]syscall.SysProcIDMap, error) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	var ids []syscall.SysProcIDMap
-	lines := strings.NewReader(string(text))
-	for {
-		var here, outside, size int
-		if _, err := fmt.Fscanln(lines, &here, &outside, &size); errors.Is(err, io.EOF) {
-			return ids, nil
-		} else if err != nil {
-			return nil, fmt.Errorf("reading %s: %w", file, err)
-		}
-		ids = append(ids, syscall.SysProcIDMap{ContainerID: here, HostID: here, Size: size})
-	}
 }

@@ -3,9 +3,15 @@
 // Package process runs a step as a process of this host, in the project's
 // folder and with the host's tools.
 //
-// Start with [New]. The program that uses it calls [Main] first thing when
-// [IsInit] says so: on Linux every step gets a small init of its own, which is
-// the same program started again.
+// Start with [New]. On Linux every step gets a small init of its own, started by
+// a keeper that all steps of an [Executor] have in common; package stepinit has
+// both. They are a program, cmd/attest-init. Where that is not installed, the
+// program that uses this package is started again in its stead, and must call
+// [Main] first thing when [IsInit] says so.
+//
+// A step that runs `true` takes about 2 ms of processor time more than `true`
+// alone: 1.3 ms for starting an init written in Go, 0.3 ms for arranging its
+// mounts, 0.4 ms for making its namespaces, and taking them away.
 //
 // # What a step gets
 //
@@ -22,22 +28,23 @@
 // mount shows them. The mounts belong to a user namespace in which the command
 // lacks the capabilities to take them away or to look into a process that could;
 // in a user namespace that it makes itself they are locked. This holds for root
-// as for others. Sockets of programs that
-// start others on request (service managers, container engines) are hidden
-// too: through them a step would act from outside. A step of root in addition
-// gets a /dev without disks, and reads the kernel's settings without changing
-// them. What the step may still do, as its user, is write to the host's files,
-// also to those that other programs trust: use a container for a step that is
-// not trusted to leave the machine alone.
+// as for others. Sockets of programs that start others on request (service
+// managers, container engines) are hidden too: through them a step would act
+// from outside. A step of root in addition gets a read-only /dev without disks,
+// and reads the kernel's settings without changing them. What is mounted while a
+// run goes on is not seen by its steps. What the step may still do, as its user,
+// is write to the host's files, also to those that other programs trust: use a
+// container for a step that is not trusted to leave the machine alone.
 //
 // User namespaces have a price. Root keeps its files and may change owners, but
 // has no power over the host's network or devices and listens on no port below
 // 1024. Another user sees every owner but itself as nobody, and gains nothing
 // from setuid programs.
 //
-// Where the kernel refuses a namespace, the step runs with what is left; the
-// outcome's controls name what was in force. [ControlKeysHidden] is the one
-// whose absence a user should hear of.
+// Where the kernel refuses a namespace, the steps run with what is left; the
+// outcome's controls name what was in force. Steps after the first one get no
+// less than it did. [ControlKeysHidden] is the control whose absence a user
+// should hear of.
 package process
 
 import (
@@ -96,6 +103,8 @@ type Options struct {
 }
 
 // Executor runs steps as processes of this host. It is safe for concurrent use.
+// [Executor.Close] ends what it started; so does the end of this program,
+// however it comes.
 type Executor struct {
 	options Options
 	keepers keepers

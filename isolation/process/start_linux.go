@@ -44,14 +44,23 @@ type refusedError struct{ what string }
 
 func (e *refusedError) Error() string { return e.what }
 
-// start runs the command with the best protection to be had.
+// start runs the command with the best protection to be had. What one step got,
+// those after it get as well, or they do not run: what is left where a step used
+// up what the kernel grants is not for them.
 func (e *Executor) start(ctx context.Context, job executor.Job, c *command, streams executor.Streams) (executor.Outcome, error) {
 	var err error
-	for _, p := range protections() {
+	granted := e.keepers.granted.Load()
+	for i, p := range protections() {
+		if granted > 0 && i != int(granted-1) {
+			continue
+		}
 		var outcome executor.Outcome
 		outcome, err = e.startWith(ctx, p, job, c, streams)
 		var refused *refusedError
 		if !errors.As(err, &refused) {
+			if err == nil {
+				e.keepers.granted.CompareAndSwap(0, int32(i+1))
+			}
 			return outcome, err
 		}
 	}
@@ -65,10 +74,11 @@ func (e *Executor) startWith(ctx context.Context, p protection, job executor.Job
 		limited, cancel = context.WithTimeoutCause(ctx, job.Timeout, errTimeout)
 		defer cancel()
 	}
-	k, err := e.keeper(p.spaces)
+	k, release, err := e.keeper(p.spaces)
 	if err != nil {
 		return executor.Outcome{}, err
 	}
+	defer release()
 	begun := time.Now()
 	in, err := k.startInit(p, c, streams)
 	if err != nil {

@@ -5,7 +5,6 @@ package stepinit
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -32,7 +31,7 @@ func serveStep() error {
 	}
 	o.keepAlive()
 	// Whoever would read the report may be gone.
-	_, _ = conn.Write(o.run(conn).Marshal())
+	_, _ = conn.Write(o.run().Marshal())
 	return nil
 }
 
@@ -62,39 +61,43 @@ func (o Order) keepAlive() {
 
 // run runs the command and returns when nothing that it started is alive, or is
 // about to end with this process.
-func (o Order) run(control io.Reader) Report {
+func (o Order) run() Report {
 	// What prepare sets holds for one thread and for what it starts.
 	runtime.LockOSThread()
 	if err := o.prepare(); err != nil {
 		return Report{Refused: err.Error()}
 	}
 	begun := time.Now()
-	pid, err := o.exec()
+	pid, pidfd, err := o.exec()
 	if err != nil {
 		return Report{NotRun: err.Error()}
 	}
-	ended := make(chan syscall.WaitStatus, 1)
-	go func() { ended <- reap(pid) }()
-	stop := make(chan struct{})
-	go func() {
-		_, _ = io.Copy(io.Discard, control) // until its end
-		close(stop)
-	}()
 	var said Report
-	select {
-	case status := <-ended:
+	if status, ended := wait(pid, pidfd); ended {
 		said = Report{Code: exitCode(status), Duration: time.Since(begun)}
-	case <-stop:
+	} else {
 		_ = unix.Kill(-pid, unix.SIGTERM)
-		select {
-		case <-ended:
-		case <-time.After(stopGrace):
-		}
+		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, milliseconds(stopGrace))
 	}
 	if o.Spaces&unix.CLONE_NEWPID == 0 {
 		sweep()
 	}
 	return said
+}
+
+// wait waits until the command has ended, or the connection is at its end.
+// Whatever else has ended is reaped then, or after a second.
+func wait(pid, pidfd int) (status unix.WaitStatus, ended bool) {
+	fds := []unix.PollFd{{Fd: connection, Events: unix.POLLIN}, {Fd: int32(pidfd), Events: unix.POLLIN}}
+	for {
+		n, err := unix.Poll(fds, 1000)
+		if status, ended := reap(pid); ended {
+			return status, true
+		}
+		if err == nil && n > 0 && fds[0].Revents != 0 {
+			return 0, false
+		}
+	}
 }
 
 func (o Order) prepare() error {
@@ -144,23 +147,23 @@ func giveUp() error {
 }
 
 // exec starts the command in a session of its own.
-func (o Order) exec() (int, error) {
+func (o Order) exec() (pid, pidfd int, err error) {
 	if err := os.Chdir(o.Dir); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	path, err := o.look()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	pid, err := syscall.ForkExec(path, o.Argv, &syscall.ProcAttr{
+	pid, err = syscall.ForkExec(path, o.Argv, &syscall.ProcAttr{
 		Env:   o.Env,
 		Files: []uintptr{0, 1, 2},
-		Sys:   &syscall.SysProcAttr{Setsid: true},
+		Sys:   &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd},
 	})
 	if err != nil {
-		return 0, &os.PathError{Op: "executing", Path: path, Err: err}
+		return 0, 0, &os.PathError{Op: "executing", Path: path, Err: err}
 	}
-	return pid, nil
+	return pid, pidfd, nil
 }
 
 // look finds the program as a shell would, by the PATH of the step.
@@ -183,18 +186,23 @@ func (o Order) look() (string, error) {
 	return path, err
 }
 
-// reap waits for the child pid, and for every other that ends before it.
-func reap(pid int) syscall.WaitStatus {
+// reap takes leave of all processes that have ended, and reports whether pid is
+// one of them.
+func reap(pid int) (status unix.WaitStatus, ended bool) {
 	for {
-		var status syscall.WaitStatus
-		got, err := syscall.Wait4(-1, &status, unix.WALL, nil)
-		if got == pid || errors.Is(err, syscall.ECHILD) {
-			return status
+		var s unix.WaitStatus
+		got, err := unix.Wait4(-1, &s, unix.WALL|unix.WNOHANG, nil)
+		switch {
+		case got == pid:
+			status, ended = s, true
+		case errors.Is(err, unix.EINTR):
+		case got <= 0:
+			return status, ended
 		}
 	}
 }
 
-func exitCode(status syscall.WaitStatus) int {
+func exitCode(status unix.WaitStatus) int {
 	if status.Signaled() {
 		return 128 + int(status.Signal())
 	}

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"sync"
+	"slices"
 	"syscall"
 	"time"
 
@@ -25,19 +25,17 @@ const endWithin = time.Second
 // args name and returns the code to exit with. It must run before anything else
 // that the program does.
 func Main(args []string) int {
-	var err error
-	switch {
-	case !isSocket(connection) || len(args) == 0:
-		err = errors.New("it is started for the steps of a run")
-	case args[0] == KeeperName:
-		err = keep(len(args) > 1)
-	case args[0] == InitName:
-		err = serveStep()
-	default:
-		err = errors.New("it is started for the steps of a run")
+	err := errors.New("this is not a command; it is started for the steps of a run")
+	if isSocket(connection) {
+		switch args[0] {
+		case KeeperName:
+			err = keep(len(args) > 1)
+		case InitName:
+			err = serveStep()
+		}
 	}
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "attest-init: this is not a command: %v\n", err)
+		fmt.Fprintf(os.Stderr, "attest-init: %v\n", err)
 		return 2
 	}
 	return 0
@@ -55,11 +53,19 @@ func closeOnExec() {
 	}
 }
 
-// keeper is a running keeper.
+// keeper is a running keeper. It has one thread that waits for everything at
+// once, so that nothing in it waits for the Go scheduler.
 type keeper struct {
-	mu    sync.Mutex
-	inits map[uint64]int // process IDs, of those that were not waited for yet
-	all   sync.WaitGroup
+	inits []child
+}
+
+// child is an init that was not waited for yet.
+type child struct {
+	id         uint64
+	pid, pidfd int
+	// held is a copy of its connection, closed when nothing of the step is left:
+	// this is how the other end knows.
+	held int
 }
 
 // keep serves requests until their sender is gone.
@@ -68,26 +74,51 @@ func keep(inNamespaces bool) error {
 	if granted, err := greet(inNamespaces); err != nil || !granted {
 		return err
 	}
-	k := &keeper{inits: map[uint64]int{}}
-	packet, rights := make([]byte, requestSize+1), make([]byte, unix.CmsgSpace(4*Files))
-	for {
-		n, m, _, _, err := unix.Recvmsg(connection, packet, rights, unix.MSG_CMSG_CLOEXEC)
-		if errors.Is(err, unix.EINTR) {
-			continue
-		}
-		if n == 0 || err != nil {
-			break
-		}
-		files, err := Descriptors(rights[:m])
-		if r, ok := parseRequest(packet[:n]); ok && err == nil {
-			k.answer(r, files)
-		}
-		for _, fd := range files {
-			_ = unix.Close(fd)
-		}
+	k := &keeper{}
+	for k.request(k.poll(connection, -1)) {
 	}
-	k.end()
+	// The connections of all inits are closed as well.
+	for late := time.Now().Add(endWithin); len(k.inits) > 0 && time.Now().Before(late); {
+		k.poll(-1, time.Until(late))
+	}
+	for _, c := range k.inits {
+		_ = unix.Kill(c.pid, unix.SIGKILL)
+	}
+	for len(k.inits) > 0 {
+		k.poll(-1, -1)
+	}
 	return nil
+}
+
+// poll waits until there is something to read from fd, which is what it returns,
+// or an init has ended, or the time is over, if it is not negative.
+func (k *keeper) poll(fd int, limit time.Duration) (readable bool) {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	for _, c := range k.inits {
+		fds = append(fds, unix.PollFd{Fd: int32(c.pidfd), Events: unix.POLLIN})
+	}
+	n, err := unix.Poll(fds, milliseconds(limit))
+	// Where the kernel has no pidfds, the signal for a child ends the poll.
+	k.inits = slices.DeleteFunc(k.inits, child.reap)
+	return err == nil && n > 0 && fds[0].Revents != 0
+}
+
+// milliseconds is a time as poll takes it.
+func milliseconds(d time.Duration) int {
+	if d < 0 {
+		return -1
+	}
+	return int(d.Milliseconds()) + 1
+}
+
+// reap reports whether an init has ended, and then takes leave of it.
+func (c child) reap() bool {
+	if pid, err := unix.Wait4(c.pid, nil, unix.WNOHANG, nil); pid == 0 || errors.Is(err, unix.EINTR) {
+		return false
+	}
+	_ = unix.Close(c.pidfd)
+	_ = unix.Close(c.held)
+	return true
 }
 
 // greet prepares what steps have in common, and says how that went.
@@ -118,84 +149,68 @@ func Descriptors(rights []byte) ([]int, error) {
 	return unix.ParseUnixRights(&messages[0])
 }
 
-func (k *keeper) answer(r Request, files []int) {
-	switch {
-	case r.Kind == Kill:
-		k.kill(r.ID)
-	case r.Kind == Start && len(files) == Files:
-		k.start(r, files)
+// request answers a request, when there is one, and reports whether there may
+// be more.
+func (k *keeper) request(readable bool) bool {
+	if !readable {
+		return true
 	}
-}
-
-// start starts an init and waits for it in the background.
-func (k *keeper) start(r Request, files []int) {
-	// Everything but the exec runs in the memory of this process, which is
-	// why the init is not a mere copy of it.
-	pid, err := syscall.ForkExec("/proc/self/exe", []string{InitName}, &syscall.ProcAttr{
-		Dir:   "/",
-		Env:   []string{"GOMAXPROCS=1"}, // it mostly waits, and starts sooner
-		Files: []uintptr{0, uintptr(files[0]), uintptr(files[1]), uintptr(files[2])},
-		Sys:   &syscall.SysProcAttr{Setsid: true, Cloneflags: uintptr(r.Spaces)},
-	})
-	if err != nil {
-		said := Report{NotRun: "starting its init: " + err.Error()}
-		if IsRefusal(err) {
-			said = Report{Refused: err.Error()}
-		}
-		_, _ = unix.Write(files[2], said.Marshal())
-		return
+	packet, rights := make([]byte, requestSize+1), make([]byte, unix.CmsgSpace(4*Files))
+	n, m, _, _, err := unix.Recvmsg(connection, packet, rights, unix.MSG_CMSG_CLOEXEC)
+	if errors.Is(err, unix.EINTR) {
+		return true
 	}
-	// The copy is closed when nothing of the step is left, which is how the
-	// other end knows.
-	held, err := unix.FcntlInt(uintptr(files[2]), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		held = -1
-		_ = unix.Kill(pid, unix.SIGKILL)
+	if n == 0 || err != nil {
+		return false
 	}
-	k.mu.Lock()
-	k.inits[r.ID] = pid
-	k.mu.Unlock()
-	k.all.Go(func() {
-		k.wait(r.ID, pid)
-		_ = unix.Close(held)
-	})
-}
-
-// wait waits for an init. Its process ID means nothing else as long as it is
-// among the inits.
-func (k *keeper) wait(id uint64, pid int) {
-	for errors.Is(unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil), unix.EINTR) {
-	}
-	k.mu.Lock()
-	delete(k.inits, id)
-	k.mu.Unlock()
-	for {
-		if _, err := unix.Wait4(pid, nil, 0, nil); !errors.Is(err, unix.EINTR) {
-			return
+	files, err := Descriptors(rights[:m])
+	if r, ok := parseRequest(packet[:n]); ok && err == nil {
+		switch {
+		case r.Kind == Kill:
+			k.kill(r.ID)
+		case r.Kind == Start && len(files) == Files:
+			k.start(r, files)
 		}
 	}
+	for _, fd := range files {
+		_ = unix.Close(fd)
+	}
+	return true
 }
 
 func (k *keeper) kill(id uint64) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if pid, ok := k.inits[id]; ok {
-		_ = unix.Kill(pid, unix.SIGKILL)
+	for _, c := range k.inits {
+		if c.id == id {
+			_ = unix.Kill(c.pid, unix.SIGKILL)
+		}
 	}
 }
 
-// end waits for the inits, whose connections are closed by now, and ends those
-// that do not end.
-func (k *keeper) end() {
-	late := time.AfterFunc(endWithin, func() {
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		for _, pid := range k.inits {
-			_ = unix.Kill(pid, unix.SIGKILL)
-		}
-	})
-	defer late.Stop()
-	k.all.Wait()
+// start starts an init.
+func (k *keeper) start(r Request, files []int) {
+	c := child{id: r.ID}
+	var err error
+	if c.held, err = unix.FcntlInt(uintptr(files[2]), unix.F_DUPFD_CLOEXEC, 0); err == nil {
+		// As the user namespace is no other, this process is not copied.
+		c.pid, err = syscall.ForkExec("/proc/self/exe", []string{InitName}, &syscall.ProcAttr{
+			Dir:   "/",
+			Env:   []string{"GOMAXPROCS=1"}, // it mostly waits, and starts sooner
+			Files: []uintptr{0, uintptr(files[0]), uintptr(files[1]), uintptr(files[2])},
+			Sys:   &syscall.SysProcAttr{Setsid: true, Cloneflags: uintptr(r.Spaces), PidFD: &c.pidfd},
+		})
+	}
+	if err == nil {
+		k.inits = append(k.inits, c)
+		return
+	}
+	if c.held >= 0 {
+		_ = unix.Close(c.held)
+	}
+	said := Report{NotRun: "starting its init: " + err.Error()}
+	if IsRefusal(err) {
+		said = Report{Refused: err.Error()}
+	}
+	_, _ = unix.Write(files[2], said.Marshal()) // who would read it may be gone
 }
 
 // IsRefusal tells a namespace that is not granted from other trouble.

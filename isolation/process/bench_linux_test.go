@@ -4,7 +4,6 @@ package process_test
 
 import (
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -13,18 +12,6 @@ import (
 	"github.com/attest-pipeline/attest/isolation/executor"
 	"github.com/attest-pipeline/attest/isolation/process"
 )
-
-// buildInit builds the program that attest has beside it.
-func buildInit(t testing.TB) string {
-	t.Helper()
-	program := filepath.Join(t.TempDir(), "attest-init")
-	cmd := exec.Command("go", "build", "-trimpath", "-o", program, "github.com/attest-pipeline/attest/cmd/attest-init")
-	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("building attest-init: %v\n%s", err, out)
-	}
-	return program
-}
 
 // BenchmarkStep runs the same command as a step and bare, in turn, and reports
 // the medians: what a step costs is their difference.

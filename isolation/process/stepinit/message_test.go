@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package stepinit_test
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/attest-pipeline/attest/isolation/process/stepinit"
+)
+
+func TestOrder(t *testing.T) {
+	for _, want := range []stepinit.Order{
+		{},
+		{Argv: []string{"sh", "", "-c\n\xff"}, Env: []string{"A=", "B=\xfe"}, Dir: "/a b", Hide: []string{"/x"}, Spaces: 1 << 40},
+	} {
+		got, err := stepinit.ReadOrder(bytes.NewReader(want.Marshal()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
+func TestReport(t *testing.T) {
+	for _, want := range []stepinit.Report{{}, {"refused", "not run", 137, time.Hour}} {
+		if got, ok := stepinit.ParseReport(want.Marshal()); !ok || got != want {
+			t.Errorf("%v, %t, want %v", got, ok, want)
+		}
+	}
+	if _, ok := stepinit.ParseReport(nil); ok {
+		t.Error("nothing is a report")
+	}
+}
+
+func TestIs(t *testing.T) {
+	for _, args := range [][]string{nil, {"attest"}, {"attest", stepinit.InitName}} {
+		if stepinit.Is(args) {
+			t.Errorf("%q is taken for an init", args)
+		}
+	}
+}
+
+// What was not written by the other end must not be taken for half an order.
+func FuzzReadOrder(f *testing.F) {
+	order := stepinit.Order{Argv: []string{"sh", "-c", "true"}, Env: []string{"A=B"}, Dir: "/", Hide: []string{"/x"}, Spaces: 7}
+	f.Add(order.Marshal())
+	f.Add(order.Marshal()[:9])
+	f.Add([]byte{255, 255, 255, 255})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if o, err := stepinit.ReadOrder(bytes.NewReader(data)); err != nil && !cmp.Equal(o, stepinit.Order{}) {
+			t.Errorf("an error and %v", o)
+		}
+	})
+}
+
+func FuzzParseReport(f *testing.F) {
+	f.Add(stepinit.Report{Refused: "x", NotRun: "y", Code: 1, Duration: 2}.Marshal())
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if r, ok := stepinit.ParseReport(data); !ok && r != (stepinit.Report{}) {
+			t.Errorf("no report and %v", r)
+		}
+	})
+}
