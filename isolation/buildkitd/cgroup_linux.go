@@ -3,15 +3,22 @@
 package buildkitd
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
+	"time"
 
 	"github.com/attest-pipeline/attest/isolation/buildkitd/launch"
 )
 
 const cgroupMount = "/sys/fs/cgroup"
+
+// exitTime is how long the kernel may go on counting a killed process in its
+// cgroup: on a busy machine that is longer than it shows in /proc.
+const exitTime = time.Second
 
 // cgroupParent is what every container of this engine has its cgroup below,
 // so that those of a killed engine can be told from other programs'.
@@ -31,7 +38,17 @@ func removeCgroups(files launch.Files) {
 			return nil
 		})
 		for _, dir := range slices.Backward(dirs) {
-			_ = os.Remove(dir) // one that is in use stays
+			removeIdle(dir)
+		}
+	}
+}
+
+// removeIdle removes a cgroup as soon as its last process has left it. One that
+// stays in use stays.
+func removeIdle(dir string) {
+	for end := time.Now().Add(exitTime); ; time.Sleep(10 * time.Millisecond) {
+		if err := os.Remove(dir); !errors.Is(err, syscall.EBUSY) || time.Now().After(end) {
+			return
 		}
 	}
 }
