@@ -121,7 +121,7 @@ func (e *editor) content(n int) []byte {
 	return b
 }
 
-// pick returns a file or link of the tree.
+// pick returns a file or link of the tree, which it keeps from vanishing.
 func (e *editor) pick() string {
 	var all []string
 	e.must(filepath.WalkDir(e.dir, func(p string, d fs.DirEntry, err error) error {
@@ -134,6 +134,11 @@ func (e *editor) pick() string {
 		}
 		return err
 	}))
+	for n := len(all); n < 30; n++ {
+		name := fmt.Sprintf("d%d/m%d", e.random.IntN(6), e.random.IntN(100))
+		e.write(name)
+		all = append(all, name)
+	}
 	slices.Sort(all)
 	return all[e.random.IntN(len(all))]
 }
