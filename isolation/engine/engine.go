@@ -196,7 +196,7 @@ func (r *run) run(ctx context.Context) (*Record, error) {
 	r.space = space
 	defer space.close()
 	r.openCache()
-	r.source = startSource(ctx, r.Root, r.Environ, r.warn)
+	r.source = r.startSource(ctx)
 	walks := r.schedule(ctx)
 	r.keeper.close(ctx, walks)
 	r.files.save(r.warn)

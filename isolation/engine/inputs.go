@@ -48,6 +48,7 @@ func (w *walk) currentInputs(ctx context.Context) (tree.Tree, error) {
 	if err := w.run.files.digests.Sum(ctx, found); err != nil {
 		return tree.Tree{}, fmt.Errorf("reading inputs: %w", err)
 	}
+	w.run.files.see(found)
 	return tree.New(found.Entries)
 }
 
@@ -57,6 +58,26 @@ type files struct {
 
 	mu    sync.Mutex
 	trees map[int][]tree.Tree // by length
+	walks []tree.Found
+}
+
+// mostWalks bounds how many walks are remembered.
+const mostWalks = 16
+
+// see takes note of what stands in the project, for whoever asks about the same
+// files once more: the state of the repository.
+func (f *files) see(found tree.Found) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.walks) < mostWalks {
+		f.walks = append(f.walks, found)
+	}
+}
+
+func (f *files) seen() []tree.Found {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.walks)
 }
 
 // inputsDir is where digests of files are remembered, in the cache's folder.
