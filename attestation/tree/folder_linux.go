@@ -138,22 +138,18 @@ func statOfUnix(st *unix.Stat_t) Stat {
 	}
 }
 
-// read returns what stands in the folder, in no order. All keys are parts of
-// one string.
-func (f *folder) read(buf []byte, prefix string) ([]Item, error) {
-	var keys []byte
-	var ends []int
-	var types []fs.FileMode
+// read adds what stands in the folder.
+func (f *folder) read(to *scratch, prefix string) error {
 	for {
 		var n int
-		err := again(func() (err error) { n, err = unix.Getdents(f.fd, buf); return err })
+		err := again(func() (err error) { n, err = unix.Getdents(f.fd, to.buf); return err })
 		if err != nil {
-			return nil, &fs.PathError{Op: "readdir", Path: prefix, Err: err}
+			return &fs.PathError{Op: "readdir", Path: prefix, Err: err}
 		}
 		if n <= 0 {
-			break
+			return nil
 		}
-		for rest := buf[:n]; len(rest) > 0; {
+		for rest := to.buf[:n]; len(rest) > 0; {
 			// struct linux_dirent64 of getdents64(2).
 			size := binary.NativeEndian.Uint16(rest[16:])
 			ino, kind, name := binary.NativeEndian.Uint64(rest), rest[18], rest[19:size]
@@ -167,31 +163,11 @@ func (f *folder) read(buf []byte, prefix string) ([]Item, error) {
 				continue
 			}
 			if err != nil {
-				return nil, err
+				return err
 			}
-			keys = append(append(keys, prefix...), name...)
-			if mode.IsDir() {
-				keys = append(keys, '/')
-			}
-			ends, types = append(ends, len(keys)), append(types, mode)
+			to.add(prefix, name, mode)
 		}
 	}
-	return itemsOf(string(keys), ends, types, len(prefix)), nil
-}
-
-func itemsOf(keys string, ends []int, types []fs.FileMode, prefix int) []Item {
-	items := make([]Item, len(ends))
-	start := 0
-	for i, end := range ends {
-		key := keys[start:end]
-		name := key[prefix:]
-		if types[i].IsDir() {
-			name = name[:len(name)-1]
-		}
-		items[i] = Item{name, types[i], key}
-		start = end
-	}
-	return items
 }
 
 // typeOf reads the type in a folder's listing. Not all file systems have it

@@ -67,19 +67,12 @@ func lookedOf(info fs.FileInfo) looked {
 	return looked{e.Kind, e.Perm, e.Size, StatOf(info)}
 }
 
-// read returns what stands in the folder, in no order.
-func (f *folder) read(_ []byte, prefix string) ([]Item, error) {
+// read adds what stands in the folder.
+func (f *folder) read(to *scratch, prefix string) error {
 	entries, err := f.file.ReadDir(-1)
-	if err != nil {
-		return nil, err
-	}
-	items := make([]Item, len(entries))
-	for i, e := range entries {
+	for _, e := range entries {
 		f.items[e.Name()] = e
-		items[i] = Item{e.Name(), e.Type(), prefix + e.Name()}
-		if e.IsDir() {
-			items[i].key += "/"
-		}
+		to.add(prefix, []byte(e.Name()), e.Type())
 	}
-	return items, nil
+	return err
 }

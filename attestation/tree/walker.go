@@ -26,7 +26,8 @@ type Walker[S any] struct {
 	// empty is Root itself.
 	Base string
 	// Enter, when not nil, is called in every folder with what stands in it,
-	// ordered by name, and returns what the rule knows there.
+	// ordered by name, and returns what the rule knows there. It does not keep
+	// items.
 	Enter func(dir string, items []Item, at S) (S, error)
 	// Child decides on what stands at p, in a folder where the rule knows at,
 	// and returns what it would know in p.
@@ -80,9 +81,44 @@ func (w *Walker[S]) Walk(ctx context.Context, from string, at S, v Verdict) (Fou
 // walking is one walk.
 type walking[S any] struct {
 	*Walker[S]
-	base    *base
-	group   *errgroup.Group
-	buffers sync.Pool // for the reading of folders
+	base      *base
+	group     *errgroup.Group
+	scratches sync.Pool // of *scratch
+}
+
+// scratch is what the reading of one folder needs and leaves to the next.
+type scratch struct {
+	buf   []byte // for the system's answers
+	keys  []byte
+	ends  []int
+	types []fs.FileMode
+	items []Item
+}
+
+// add adds a name to those read.
+func (s *scratch) add(prefix string, name []byte, mode fs.FileMode) {
+	s.keys = append(append(s.keys, prefix...), name...)
+	if mode.IsDir() {
+		s.keys = append(s.keys, '/')
+	}
+	s.ends, s.types = append(s.ends, len(s.keys)), append(s.types, mode)
+}
+
+// list returns what was added, ordered. All keys are parts of one string.
+func (s *scratch) list(prefix string) []Item {
+	keys, start := string(s.keys), 0
+	s.items = s.items[:0]
+	for i, end := range s.ends {
+		key := keys[start:end]
+		name := key[len(prefix):]
+		if s.types[i].IsDir() {
+			name = name[:len(name)-1]
+		}
+		s.items = append(s.items, Item{name, s.types[i], key})
+		start = end
+	}
+	slices.SortFunc(s.items, func(a, b Item) int { return strings.Compare(a.key[len(prefix):], b.key[len(prefix):]) })
+	return s.items
 }
 
 // node is a folder that was descended into.
@@ -162,10 +198,16 @@ func (r *walking[S]) read(f *folder, n *node[S], at S) ([]descent[S], error) {
 	if n.self, err = f.self(); err != nil {
 		return nil, err
 	}
-	items, err := r.items(f, prefix)
-	if err != nil {
+	aside, _ := r.scratches.Get().(*scratch)
+	if aside == nil {
+		aside = &scratch{buf: make([]byte, 64<<10)}
+	}
+	defer r.scratches.Put(aside)
+	aside.keys, aside.ends, aside.types = aside.keys[:0], aside.ends[:0], aside.types[:0]
+	if err := f.read(aside, prefix); err != nil {
 		return nil, err
 	}
+	items := aside.list(prefix)
 	n.empty = len(items) == 0
 	if r.Enter != nil {
 		dir := n.path
@@ -178,19 +220,6 @@ func (r *walking[S]) read(f *folder, n *node[S], at S) ([]descent[S], error) {
 	}
 	below := r.choose(n, items, at)
 	return below, r.look(f, n, len(prefix))
-}
-
-// items returns what stands in a folder, ordered.
-func (r *walking[S]) items(f *folder, prefix string) ([]Item, error) {
-	buf, _ := r.buffers.Get().(*[]byte)
-	if buf == nil {
-		b := make([]byte, 64<<10)
-		buf = &b
-	}
-	defer r.buffers.Put(buf)
-	items, err := f.read(*buf, prefix)
-	slices.SortFunc(items, func(a, b Item) int { return strings.Compare(a.key[len(prefix):], b.key[len(prefix):]) })
-	return items, err
 }
 
 // choose asks the rule for every item.
