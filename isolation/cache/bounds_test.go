@@ -228,8 +228,25 @@ func TestGCRemovesWhatKilledProcessesLeft(t *testing.T) {
 	w := newWorld(t, cache.Options{})
 	r := w.put("build", files{"out": "1"})
 	left := []string{"outputs/tmp-a", "receipts/tmp-b", "metadata/tmp-c", "tmp-d", "locks/" + strings.Repeat("ab", 32), "outputs/00/" + strings.Repeat("0", 62)}
+	old := time.Now().Add(-2 * time.Hour)
 	for _, name := range left {
 		writeTo(t, w.dir, name, "left")
+		if err := os.Chtimes(filepath.Join(w.dir, name), old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Keys of a run are written without a lock.
+	if err := w.SaveLast("p", map[string]digest.Digest{"build": r.Key}); err != nil {
+		t.Fatal(err)
+	}
+	left = append(left, "metadata/last/tmp-old")
+	writeTo(t, w.dir, "metadata/last/tmp-old", "left")
+	if err := os.Chtimes(filepath.Join(w.dir, "metadata/last/tmp-old"), old, old); err != nil {
+		t.Fatal(err)
+	}
+	writing := []string{"tmp-new", "metadata/last/tmp-new"}
+	for _, name := range writing {
+		writeTo(t, w.dir, name, "is being written")
 	}
 	busy := digest.Of([]byte("busy"))
 	held, err := w.Reserve(t.Context(), busy, nil)
@@ -245,8 +262,10 @@ func TestGCRemovesWhatKilledProcessesLeft(t *testing.T) {
 			t.Errorf("%s is still there: %v", name, err)
 		}
 	}
-	if _, err := os.Stat(filepath.Join(w.dir, "locks", busy.Hex())); err != nil {
-		t.Errorf("a lock that is held: %v", err)
+	for _, name := range append(writing, "locks/"+busy.Hex()) {
+		if _, err := os.Stat(filepath.Join(w.dir, name)); err != nil {
+			t.Errorf("in use, and removed: %v", err)
+		}
 	}
 	if _, err := w.restore(r.Key); err != nil {
 		t.Error(err)

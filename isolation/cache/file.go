@@ -36,6 +36,17 @@ func keyOf(dir, rest string) (digest.Digest, bool) {
 // takes of the disk, with the folder that was made for it, if any. Zero for used
 // leaves the time of last use to the file system.
 func writeFile(root *os.Root, name string, data []byte, used time.Time) (size int64, err error) {
+	for range 3 {
+		size, err = tryWriteFile(root, name, data, used)
+		if !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		// What is written without the lock can be cleared away meanwhile.
+	}
+	return size, err
+}
+
+func tryWriteFile(root *os.Root, name string, data []byte, used time.Time) (size int64, err error) {
 	temp := tempPrefix + rand.Text()
 	f, err := root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {

@@ -204,26 +204,38 @@ func (s *Store) removeLeftovers() error {
 	if blobs, err := s.content(); err == nil {
 		errs = append(errs, blobs.RemoveTemporary())
 	}
+	for _, name := range []string{receiptsDir, metadataDir} {
+		if f, err := s.folder(name); err == nil {
+			errs = append(errs, s.removeTemporary(f, 0))
+		}
+	}
+	// What stands in these is written without the lock.
+	if f, err := s.folder(lastDir); err == nil {
+		errs = append(errs, s.removeTemporary(f, abandoned))
+	}
 	top, err := s.top()
 	if err != nil {
 		return err
 	}
-	folders := []*os.Root{top}
-	for _, name := range []string{receiptsDir, metadataDir, lastDir} {
-		if f, err := s.folder(name); err == nil {
-			folders = append(folders, f)
+	return errors.Join(append(errs, s.removeTemporary(top, abandoned), s.removeLocks())...)
+}
+
+// abandoned is the age from which on nobody writes a small file any more.
+const abandoned = time.Hour
+
+func (s *Store) removeTemporary(folder *os.Root, age time.Duration) error {
+	names, err := namesIn(folder, ".")
+	errs := []error{err}
+	for _, name := range names {
+		if !strings.HasPrefix(name, tempPrefix) {
+			continue
+		}
+		info, err := folder.Lstat(name)
+		if err == nil && s.o.Now().Sub(info.ModTime()) >= age {
+			errs = append(errs, folder.RemoveAll(name))
 		}
 	}
-	for _, f := range folders {
-		names, err := namesIn(f, ".")
-		errs = append(errs, err)
-		for _, name := range names {
-			if strings.HasPrefix(name, tempPrefix) {
-				errs = append(errs, f.RemoveAll(name))
-			}
-		}
-	}
-	return errors.Join(append(errs, s.removeLocks())...)
+	return errors.Join(errs...)
 }
 
 func (s *Store) removeLocks() error {

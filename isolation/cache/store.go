@@ -136,11 +136,7 @@ func trusted(info fs.FileInfo) error {
 // checkTag refuses a folder that is something else than a cache: what is not
 // needed in a cache is removed one day.
 func checkTag(root *os.Root, dir string) error {
-	text, err := root.ReadFile(tagFile)
-	if err == nil && strings.HasPrefix(string(text), tagBegin) {
-		return nil
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if tagged, err := hasTag(root); tagged || err != nil {
 		return err
 	}
 	names, err := namesIn(root, ".")
@@ -148,11 +144,24 @@ func checkTag(root *os.Root, dir string) error {
 		return err
 	}
 	for _, name := range names {
-		if name != inputsDir && !strings.HasPrefix(name, tempPrefix) {
-			return fmt.Errorf("%w: %s is not a cache of attest, and not empty: %q is in it", ErrUnsafe, dir, name)
+		if name == inputsDir || strings.HasPrefix(name, tempPrefix) {
+			continue
 		}
+		// Another process may have made the cache just now, beginning with the tag.
+		if tagged, err := hasTag(root); tagged || err != nil {
+			return err
+		}
+		return fmt.Errorf("%w: %s is not a cache of attest, and not empty: %q is in it", ErrUnsafe, dir, name)
 	}
 	return nil
+}
+
+func hasTag(root *os.Root) (bool, error) {
+	text, err := root.ReadFile(tagFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return strings.HasPrefix(string(text), tagBegin), err
 }
 
 func kindOf(info fs.FileInfo) string {
