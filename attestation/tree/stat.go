@@ -31,6 +31,15 @@ func StatOf(info fs.FileInfo) Stat { return statOf(info) }
 type Found struct {
 	Entries []Entry
 	Stats   []Stat
+	// Folders are those that were listed, ordered by path, with what the file
+	// system said of each before it was: a name that comes or goes changes it.
+	Folders []Folder
+}
+
+// Folder is a folder that a walk has listed.
+type Folder struct {
+	Path string // as an Entry has it; empty for the walk's base
+	Stat Stat
 }
 
 // Len returns the number of entries.
@@ -42,12 +51,18 @@ func (f *Found) add(e Entry, s Stat) {
 
 // Join returns what was found in several walks, ordered, every path once.
 func Join(found ...Found) Found {
+	found = slices.DeleteFunc(slices.Clone(found), func(f Found) bool { return f.Len() == 0 && len(f.Folders) == 0 })
 	if len(found) == 1 {
 		return found[0]
 	}
-	var all Found
+	var entries, folders int
+	for _, f := range found {
+		entries, folders = entries+len(f.Entries), folders+len(f.Folders)
+	}
+	all := Found{make([]Entry, 0, entries), make([]Stat, 0, entries), make([]Folder, 0, folders)}
 	for _, f := range found {
 		all.Entries, all.Stats = append(all.Entries, f.Entries...), append(all.Stats, f.Stats...)
+		all.Folders = append(all.Folders, f.Folders...)
 	}
 	all.order()
 	n := 0
@@ -55,10 +70,14 @@ func Join(found ...Found) Found {
 		if n > 0 && all.Entries[n-1].Path == all.Entries[i].Path {
 			continue
 		}
-		all.Entries[n], all.Stats[n] = all.Entries[i], all.Stats[i]
+		if n < i {
+			all.Entries[n], all.Stats[n] = all.Entries[i], all.Stats[i]
+		}
 		n++
 	}
-	return Found{all.Entries[:n], all.Stats[:n]}
+	all.Entries, all.Stats = all.Entries[:n], all.Stats[:n]
+	all.Folders = slices.CompactFunc(all.Folders, func(a, b Folder) bool { return a.Path == b.Path })
+	return all
 }
 
 func byPath(a, b Entry) int { return strings.Compare(a.Path, b.Path) }
@@ -66,6 +85,9 @@ func byPath(a, b Entry) int { return strings.Compare(a.Path, b.Path) }
 // order sorts by path, unless that is done. Entries with one path stay in
 // their order.
 func (f *Found) order() {
+	if byName := func(a, b Folder) int { return strings.Compare(a.Path, b.Path) }; !slices.IsSortedFunc(f.Folders, byName) {
+		slices.SortStableFunc(f.Folders, byName)
+	}
 	if slices.IsSortedFunc(f.Entries, byPath) {
 		return
 	}

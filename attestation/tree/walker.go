@@ -287,8 +287,8 @@ func lookAt[S any](f *folder, children []child[S], from int) error {
 
 // collect puts together what was found.
 func (r *walking[S]) collect(top *node[S]) (Found, error) {
-	n := top.count()
-	found := Found{make([]Entry, 0, n), make([]Stat, 0, n)}
+	n, folders := top.count()
+	found := Found{make([]Entry, 0, n), make([]Stat, 0, n), make([]Folder, 0, folders)}
 	var specials []special[S]
 	top.collect(&found, &specials, r.Hollow)
 	slices.SortFunc(specials, func(a, b special[S]) int { return strings.Compare(a.err.Path, b.err.Path) })
@@ -303,21 +303,25 @@ func (r *walking[S]) collect(top *node[S]) (Found, error) {
 }
 
 // count returns the most that collect can add.
-func (n *node[S]) count() int {
-	total := 1
+func (n *node[S]) count() (entries, folders int) {
+	entries, folders = 1, 1
 	for i := range n.children {
 		if below := n.children[i].below; below != nil {
-			total += below.count()
+			more, deeper := below.count()
+			entries, folders = entries+more, folders+deeper
 		} else {
-			total++
+			entries++
 		}
 	}
-	return total
+	return entries, folders
 }
 
 func (n *node[S]) collect(found *Found, specials *[]special[S], hollow bool) {
 	before, special := len(found.Entries), len(*specials)
 	*specials = append(*specials, n.specials...)
+	if !n.gone {
+		found.Folders = append(found.Folders, Folder{n.path, n.self.stat})
+	}
 	for i := range n.children {
 		c := &n.children[i]
 		switch {
