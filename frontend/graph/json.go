@@ -22,23 +22,35 @@ type jsonPlan struct {
 }
 
 type jsonStep struct {
-	Name        string            `json:"name"`
-	Line        int               `json:"line"`
-	Command     string            `json:"command"`
-	Type        string            `json:"type,omitempty"`
-	Isolation   string            `json:"isolation"`
-	Network     string            `json:"network"`
-	Image       string            `json:"image,omitempty"`
-	WorkingDir  string            `json:"working_dir"`
-	Inputs      []string          `json:"inputs"` // null: the whole project
-	Outputs     []string          `json:"outputs"`
-	Needs       []string          `json:"needs"`
-	Env         map[string]string `json:"env"`
-	PassEnv     []string          `json:"pass_env"`
-	Cache       bool              `json:"cache"`
-	TimeoutSecs float64           `json:"timeout_secs,omitempty"`
-	Depth       int               `json:"depth"`
-	Critical    bool              `json:"critical"`
+	Name         string            `json:"name"`
+	Line         int               `json:"line"`
+	Command      string            `json:"command"`
+	Type         string            `json:"type,omitempty"`
+	Isolation    string            `json:"isolation"`
+	Network      string            `json:"network"`
+	Image        string            `json:"image,omitempty"`
+	WorkingDir   string            `json:"working_dir"`
+	Inputs       []string          `json:"inputs"` // null: the whole project
+	Outputs      []string          `json:"outputs"`
+	Needs        []string          `json:"needs"`
+	Env          map[string]string `json:"env"`
+	PassEnv      []string          `json:"pass_env"`
+	Cache        bool              `json:"cache"`
+	TimeoutSecs  float64           `json:"timeout_secs,omitempty"`
+	Limits       *jsonLimits       `json:"limits,omitempty"`
+	NetworkAllow []string          `json:"network_allow,omitempty"`
+	Secrets      []string          `json:"secrets,omitempty"`
+	Caches       map[string]string `json:"caches,omitempty"`
+	Reproducible bool              `json:"reproducible,omitempty"`
+	Depth        int               `json:"depth"`
+	Critical     bool              `json:"critical"`
+}
+
+type jsonLimits struct {
+	Memory   int64 `json:"memory,omitempty"`
+	CPUs     int   `json:"cpus,omitempty"`
+	PIDs     int   `json:"pids,omitempty"`
+	FileSize int64 `json:"file_size,omitempty"`
 }
 
 type jsonAnalysis struct {
@@ -113,6 +125,21 @@ func stepOf(p *plan.Plan, s plan.Step, isCritical bool) jsonStep {
 		TimeoutSecs: s.Timeout.Seconds(),
 		Depth:       s.Depth,
 		Critical:    isCritical,
+
+		NetworkAllow: s.NetworkAllow,
+		Reproducible: s.Attestation.Reproducible,
+	}
+	if limits := jsonLimits(s.Limits); limits != (jsonLimits{}) {
+		out.Limits = &limits
+	}
+	for _, x := range s.Secrets {
+		out.Secrets = append(out.Secrets, x.Name)
+	}
+	for _, c := range s.Caches {
+		if out.Caches == nil {
+			out.Caches = map[string]string{}
+		}
+		out.Caches[c.Name] = c.Path
 	}
 	if !s.AllInputs {
 		out.Inputs = patterns(s.Inputs)

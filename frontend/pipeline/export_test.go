@@ -9,6 +9,9 @@ func Keys() map[string][]string {
 		"":                                   names(pipelineKeys),
 		"/properties/attestation":            names(attestationKeys),
 		"/properties/cache":                  names(cacheKeys),
+		"/$defs/limits":                      names(limitKeys),
+		"/$defs/network":                     names(networkKeys),
+		"/$defs/secret":                      names(secretKeys),
 		"/$defs/step":                        append(names(stepKeys), "name"),
 		"/$defs/step/properties/attestation": names(stepAttestationKeys),
 	}

@@ -17,7 +17,10 @@ func (p *parser) finish(t *top) {
 		d := &t.steps[i]
 		d.Pos = d.at.pos
 		d.Cache = t.Cache.Enabled && !d.noCache
+		d.Limits = d.Limits.over(t.Limits)
+		d.Attestation.Reproducible = d.Attestation.Reproducible || t.Attestation.RequireReproducible
 		p.mergeEnv(t, d)
+		p.checkSecrets(d)
 		p.level(t, d)
 	}
 	p.checkNeeds(t.steps, index)
@@ -93,8 +96,8 @@ func (p *parser) mergeEnv(t *top, d *draft) {
 
 // level settles isolation, image and network, which decide together.
 func (p *parser) level(t *top, d *draft) {
-	image, hasImage := d.fields["image"]
-	network, hasNetwork := d.fields["network"]
+	_, hasImage := d.fields["image"]
+	_, hasNetwork := d.fields["network"]
 	isolation, hasIsolation := d.fields["isolation"]
 	if hasIsolation && d.isolation == "" || hasNetwork && d.network == "" {
 		return // reported
@@ -107,26 +110,37 @@ func (p *parser) level(t *top, d *draft) {
 	default:
 		d.Isolation = Process
 	}
-	if d.Isolation == Container {
-		if !hasImage {
-			d.Image = t.Image
-			if !t.seen["image"] {
-				p.report(p.at(isolation.value), "isolation: container needs an image", "add image: name:tag to the step or the pipeline")
-			}
-		}
-		d.Network = NetworkNone
-		if hasNetwork {
-			d.Network = Network(d.network)
-		}
+	d.Network = Network(d.network)
+	if d.Isolation == Process {
+		p.processLevel(d)
 		return
 	}
-	d.Network = NetworkHost
-	if hasImage {
+	if d.Network == "" {
+		d.Network = NetworkNone
+	}
+	if !hasImage {
+		d.Image = t.Image
+		if !t.seen["image"] {
+			p.report(p.at(isolation.value), "isolation: "+d.isolation+" needs an image", "add image: name:tag to the step or the pipeline")
+		}
+	}
+}
+
+// processLevel is level for a step that runs on the host.
+func (p *parser) processLevel(d *draft) {
+	if image, ok := d.fields["image"]; ok {
 		p.report(image.pos, "image has no effect with isolation: process", "remove one of them")
 		d.Image = ""
 	}
-	if hasNetwork && d.network == string(NetworkNone) {
-		p.report(p.at(network.value), "network: none is not available for a process of this host",
-			"give the step an image: in a container it has no network unless it asks for it")
+	if caches, ok := d.fields["caches"]; ok {
+		p.report(caches.pos, "caches has no effect with isolation: process", "a process finds the host's own folders; remove it, or give the step an image")
+	}
+	switch d.Network {
+	case NetworkNone: // in a network namespace with nothing in it
+	case NetworkRecorded:
+		p.report(p.at(d.fields["network"].value), "network: recorded is not available for a process of this host",
+			"give the step an image: in a container every fetch is recorded")
+	default:
+		d.Network = NetworkHost
 	}
 }

@@ -58,10 +58,6 @@ func names[T any](table []key[T]) []string {
 // unknownKey reports a key that is in no table, with what may have been meant.
 func (p *parser) unknownKey(f field, what string, known []string) {
 	msg := fmt.Sprintf("unknown key %s in %s", show(f.name), what)
-	if hint, ok := notYet[f.name]; ok {
-		p.report(f.pos, f.name+" is not available in this version", hint)
-		return
-	}
 	for _, k := range known {
 		if slices.Contains(habits[k], f.name) {
 			p.report(f.pos, msg, "did you mean `"+k+"`?")
@@ -69,12 +65,6 @@ func (p *parser) unknownKey(f field, what string, known []string) {
 		}
 	}
 	p.unknown(f.pos, msg, f.name, known, "known here: "+strings.Join(known, ", "))
-}
-
-// notYet are keys that the format knows and this version does not.
-var notYet = map[string]string{
-	"secrets": "name variables of the caller's environment in pass_env",
-	"caches":  "declare what a later step reads as an output",
 }
 
 // habits are the names that other tools have for our keys.
@@ -88,6 +78,9 @@ var habits = map[string][]string{
 	"inputs":       {"sources", "srcs", "files"},
 	"steps":        {"jobs", "stages", "tasks"},
 	"isolation":    {"executor", "runtime"},
+	"limits":       {"resources"},
+	"memory":       {"mem", "ram"},
+	"cpus":         {"cpu", "cores"},
 }
 
 // fields returns the keys of a mapping in order, having reported what is no

@@ -30,6 +30,7 @@ type Pipeline struct {
 	Description string
 	Env         []Var // ordered by name
 	Image       string
+	Limits      Limits // of steps that set none themselves
 	Attestation Attestation
 	Cache       Cache
 	Steps       []Step // in the order of declaration
@@ -39,6 +40,9 @@ type Pipeline struct {
 type Attestation struct {
 	SignAllSteps       bool // a statement for every step, not only for the run
 	VerifyDependencies bool // re-check outputs of needed steps before their use
+	// RequireReproducible runs every step twice: see StepAttestation. Parse has
+	// set it on every step already.
+	RequireReproducible bool
 }
 
 // Cache says how results are kept.
@@ -61,6 +65,7 @@ type Isolation string
 const (
 	Process   Isolation = "process"
 	Container Isolation = "container"
+	VM        Isolation = "vm"
 )
 
 // Network is what a step may reach.
@@ -70,9 +75,39 @@ type Network string
 const (
 	NetworkNone Network = "none"
 	NetworkOpen Network = "open"
-	// NetworkHost is the only network of a process step: that of the host.
+	// NetworkRecorded reaches out through a proxy that notes what was fetched.
+	NetworkRecorded Network = "recorded"
+	// NetworkHost is that of the host: what a process step has that does not
+	// ask for another.
 	NetworkHost Network = "host"
 )
+
+// Limits bound what a step may use. Zero fields leave it to the level.
+type Limits struct {
+	Memory   int64 // bytes, of all that the step runs together
+	CPUs     int   // processors that the step sees and may use; enters the key
+	PIDs     int   // processes and threads at one time
+	FileSize int64 // bytes of the largest file that the step may write
+}
+
+// Secret is something that a step is handed and that no record may hold. One of
+// Env, File and Command says where it comes from.
+type Secret struct {
+	Name    string // of the variable that holds it, where Mount is empty
+	Env     string // a variable of the caller's environment
+	File    string // a file of the host, relative to the project or absolute
+	Command string // a script for /bin/sh -e -c whose output is the secret
+	Mount   string // the absolute path of a file in the step that holds it
+	Pos     source.Pos
+}
+
+// CacheFolder is a folder that a step finds as the last step that named it left
+// it: what a package manager downloaded. What it holds does not enter the key.
+type CacheFolder struct {
+	Name string // steps that use one name share the folder
+	Path string // absolute, in the step
+	Pos  source.Pos
+}
 
 // Step is one declared step, defaults applied.
 type Step struct {
@@ -96,8 +131,15 @@ type Step struct {
 	Image      string // empty for a process step
 	Isolation  Isolation
 	Network    Network
-	Cache      bool
-	Timeout    time.Duration // 0 means none
+	// NetworkAllow are the only hosts that a recorded network reaches, ordered:
+	// "example.org", or "*.example.org" for all below it. Empty means any.
+	NetworkAllow []string
+	NetworkPos   source.Pos // of the value; zero where it was not said
+	Limits       Limits
+	Secrets      []Secret      // ordered by name
+	Caches       []CacheFolder // ordered by name
+	Cache        bool
+	Timeout      time.Duration // 0 means none
 
 	Attestation StepAttestation
 }
@@ -106,6 +148,9 @@ type Step struct {
 type StepAttestation struct {
 	Type         string // build, test, scan, deploy; empty where not said
 	GenerateSLSA bool   // a provenance statement for this step in any case
+	// Reproducible runs the step a second time in a world that differs, and
+	// fails it where the outputs differ too.
+	Reproducible bool
 }
 
 // Command is what a step runs: one of the three is set.

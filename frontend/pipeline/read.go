@@ -26,6 +26,7 @@ var (
 		{"description", func(p *parser, f field, t *top) { t.Description, _ = p.text(f) }},
 		{"env", func(p *parser, f field, t *top) { t.env = p.env(f) }},
 		{"image", func(p *parser, f field, t *top) { t.Image = p.image(f) }},
+		{"limits", func(p *parser, f field, t *top) { readMapping(p, f, "limits", limitKeys, &t.Limits) }},
 		{"attestation", func(p *parser, f field, t *top) {
 			readMapping(p, f, "attestation", attestationKeys, &t.Attestation)
 		}},
@@ -35,7 +36,7 @@ var (
 	attestationKeys = []key[Attestation]{
 		{"sign_all_steps", func(p *parser, f field, a *Attestation) { a.SignAllSteps, _ = p.boolean(f) }},
 		{"verify_dependencies", func(p *parser, f field, a *Attestation) { a.VerifyDependencies, _ = p.boolean(f) }},
-		{"require_reproducible", func(p *parser, f field, _ *Attestation) { p.notReproducible(f) }},
+		{"require_reproducible", func(p *parser, f field, a *Attestation) { a.RequireReproducible, _ = p.boolean(f) }},
 	}
 	cacheKeys = []key[Cache]{
 		{"enabled", func(p *parser, f field, c *Cache) { c.Enabled, _ = p.boolean(f) }},
@@ -44,13 +45,6 @@ var (
 		{"retention_days", func(p *parser, f field, c *Cache) { c.Retention, _ = p.days(f) }},
 	}
 )
-
-// notReproducible accepts false: it asks for what is the case.
-func (p *parser) notReproducible(f field) {
-	if v, ok := p.boolean(f); ok && v {
-		p.report(p.at(f.value), f.name+" is not available in this version", "leave it out: every step runs once")
-	}
-}
 
 func (p *parser) pipeline(root *yaml.Node, pipe *Pipeline) {
 	at := field{name: "the file", pos: p.at(root), value: resolve(root)}

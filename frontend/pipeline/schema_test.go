@@ -102,10 +102,16 @@ func TestSchemaRefuses(t *testing.T) {
 		`{version: "0.1", name: x, steps: {a: {run: x, outputs: [a/../b]}}}`,
 		`{version: "0.1", name: x, steps: {a: {run: x, outputs: ["!b"]}}}`,
 		`{version: "0.1", name: x, steps: {a: {run: x, timeout_secs: 0}}}`,
-		`{version: "0.1", name: x, steps: {a: {run: x, isolation: vm}}}`,
+		`{version: "0.1", name: x, steps: {a: {run: x, isolation: jail}}}`,
 		`{version: "0.1", name: x, steps: {a: {run: x, env: {A: null}}}}`,
 		`{version: "0.1", name: x, steps: {a: {run: x, env: {A-B: 1}}}}`,
 		`{version: "0.1", name: x, steps: {a: {run: x, needs: [b, b]}}}`,
+		`{version: "0.1", name: x, steps: {a: {run: x, image: y, network: {mode: recorded, allow: []}}}}`,
+		`{version: "0.1", name: x, steps: {a: {run: x, image: y, network: {mode: recorded, allow: ["a:1"]}}}}`,
+		`{version: "0.1", name: x, steps: {a: {run: x, limits: {cpus: 0}}}}`,
+		`{version: "0.1", name: x, steps: {a: {run: x, secrets: {A: {mount: /x}}}}}`,
+		`{version: "0.1", name: x, steps: {a: {run: x, secrets: {A: {env: A, file: b}}}}}`,
+		`{version: "0.1", name: x, steps: {a: {run: x, image: y, caches: {a: b}}}}`,
 		`{version: "0.1", name: x, cache: {max_size: big}, steps: {a: {run: x}}}`,
 	} {
 		var doc any

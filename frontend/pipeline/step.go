@@ -32,13 +32,12 @@ var (
 		{"working_dir", readWorkingDir},
 		{"image", func(p *parser, f field, d *draft) { d.Image = p.image(f) }},
 		{"isolation", func(p *parser, f field, d *draft) {
-			d.isolation, _ = p.choice(f, []string{string(Process), string(Container)},
-				map[string]string{"vm": "isolation: container is the strongest level for now"})
+			d.isolation, _ = p.choice(f, []string{string(Process), string(Container), string(VM)})
 		}},
-		{"network", func(p *parser, f field, d *draft) {
-			d.network, _ = p.choice(f, []string{string(NetworkNone), string(NetworkOpen)},
-				map[string]string{"recorded": "network: open lets the step reach the network, unrecorded"})
-		}},
+		{"network", readNetwork},
+		{"limits", func(p *parser, f field, d *draft) { readMapping(p, f, "limits", limitKeys, &d.Limits) }},
+		{"secrets", readSecrets},
+		{"caches", readCaches},
 		{"cache", func(p *parser, f field, d *draft) {
 			v, ok := p.boolean(f)
 			d.noCache = ok && !v
@@ -50,10 +49,10 @@ var (
 	}
 	stepAttestationKeys = []key[StepAttestation]{
 		{"type", func(p *parser, f field, a *StepAttestation) {
-			a.Type, _ = p.choice(f, []string{"build", "test", "scan", "deploy"}, nil)
+			a.Type, _ = p.choice(f, []string{"build", "test", "scan", "deploy"})
 		}},
 		{"generate_slsa", func(p *parser, f field, a *StepAttestation) { a.GenerateSLSA, _ = p.boolean(f) }},
-		{"reproducible", func(p *parser, f field, _ *StepAttestation) { p.notReproducible(f) }},
+		{"reproducible", func(p *parser, f field, a *StepAttestation) { a.Reproducible, _ = p.boolean(f) }},
 	}
 )
 

@@ -83,17 +83,23 @@ func (p *parser) number(f field, low, high float64, what string) (float64, bool)
 	return v, true
 }
 
+// count is number for values without a fraction.
+func (p *parser) count(f field, low, high float64) (int, bool) {
+	const what = "a whole number"
+	v, ok := p.number(f, low, high, what)
+	if ok && v != math.Trunc(v) {
+		p.report(p.at(f.value), fmt.Sprintf("%s must be %s from %s to %s", f.name, what, plain(low), plain(high)))
+		return 0, false
+	}
+	return int(v), ok
+}
+
 func plain(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }
 
-// choice returns one of a few words. absent are words that the format knows
-// and this version does not do, with the way out.
-func (p *parser) choice(f field, words []string, absent map[string]string) (string, bool) {
+// choice returns one of a few words.
+func (p *parser) choice(f field, words []string) (string, bool) {
 	s, ok := p.text(f)
 	if !ok {
-		return "", false
-	}
-	if hint, ok := absent[s]; ok {
-		p.report(p.at(f.value), fmt.Sprintf("%s: %s is not available in this version", f.name, s), hint)
 		return "", false
 	}
 	if !slices.Contains(words, s) {

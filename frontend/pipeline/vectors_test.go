@@ -83,6 +83,7 @@ func describe(b *strings.Builder, p *pipeline.Pipeline) {
 		fmt.Fprintf(b, "%s %v\n", s.Name, s.Pos)
 		fmt.Fprintf(b, "  run %q at %v, dir %s\n", s.Run, s.RunPos, s.WorkingDir)
 		fmt.Fprintf(b, "  %s %q network %s cache %v timeout %v %+v\n", s.Isolation, s.Image, s.Network, s.Cache, s.Timeout, s.Attestation)
+		describeLevel(b, s)
 		if s.AllInputs {
 			fmt.Fprintln(b, "  all inputs")
 		}
@@ -97,6 +98,21 @@ func describe(b *strings.Builder, p *pipeline.Pipeline) {
 		if len(s.PassEnv) > 0 {
 			fmt.Fprintf(b, "  pass %q\n", s.PassEnv)
 		}
+	}
+}
+
+func describeLevel(b *strings.Builder, s pipeline.Step) {
+	if len(s.NetworkAllow) > 0 {
+		fmt.Fprintf(b, "  allow %q\n", s.NetworkAllow)
+	}
+	if s.Limits != (pipeline.Limits{}) {
+		fmt.Fprintf(b, "  limits %+v\n", s.Limits)
+	}
+	for _, x := range s.Secrets {
+		fmt.Fprintf(b, "  secret %s at %v env=%q file=%q command=%q mount=%q\n", x.Name, x.Pos, x.Env, x.File, x.Command, x.Mount)
+	}
+	for _, c := range s.Caches {
+		fmt.Fprintf(b, "  cache %s at %v path=%q\n", c.Name, c.Pos, c.Path)
 	}
 }
 
@@ -116,6 +132,8 @@ func TestSpec(t *testing.T) {
 		prefix := ""
 		if i := strings.LastIndex(pointer, "/properties/"); i >= 0 {
 			prefix = pointer[i+len("/properties/"):] + "."
+		} else if def := strings.TrimPrefix(pointer, "/$defs/"); def != pointer && def != "step" {
+			prefix = def + "."
 		}
 		for _, key := range keys {
 			if !strings.Contains(string(text), "\n| `"+prefix+key+"` |") && prefix+key != "name" && prefix+key != "attestation" && prefix+key != "cache" {
