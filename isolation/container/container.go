@@ -25,6 +25,7 @@ import (
 
 	"github.com/attest-pipeline/attest/attestation/digest"
 	"github.com/attest-pipeline/attest/isolation/container/connect"
+	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/isolation/executor"
 	"github.com/attest-pipeline/attest/isolation/image"
 	"github.com/attest-pipeline/attest/llb/compile"
@@ -84,6 +85,9 @@ func (e *Executor) Close() error {
 // is part of this program; of any other engine only what the step's definition
 // asks of every BuildKit is named, which is the absence of a network.
 func (e *Executor) Run(ctx context.Context, job executor.Job, streams executor.Streams) (executor.Outcome, error) {
+	if err := job.RefuseBeyond(pipeline.Container, executor.AbilityNoNetwork, executor.AbilityOpen); err != nil {
+		return executor.Outcome{}, err
+	}
 	report := newReporter(streams.Progress)
 	conn, err := e.connect(ctx, report.send)
 	if err != nil {

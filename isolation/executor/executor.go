@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package executor is the contract between the run engine and whatever runs a
-// step: a process of this host, a container, later a virtual machine.
+// step: a process of this host, a container, a virtual machine.
 //
-// Start with [Executor]. executortest, below, is the suite that every
+// Start with [Executor]. What a job may ask for beyond running a command, and how
+// an executor refuses what it cannot do, is in ability.go. executortest, below, is the suite that every
 // implementation passes.
 package executor
 
@@ -14,6 +15,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/attest-pipeline/attest/attestation/digest"
 	"github.com/attest-pipeline/attest/attestation/tree"
 	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/frontend/source"
@@ -54,6 +56,20 @@ type Job struct {
 	Image      string // as in attest.yaml; empty for a process
 	Network    pipeline.Network
 	Timeout    time.Duration // 0 means none
+
+	Limits       pipeline.Limits // zero fields: as the level has it
+	NetworkAllow []string        // hosts that a recorded network reaches; empty means any
+	Secrets      []Secret        // ordered by name
+	Caches       []CacheFolder   // ordered by name
+	// Strict hides what the step did not declare, and makes a protection that
+	// cannot be had an error.
+	Strict bool
+	// Trace asks for Outcome.Missing and Outcome.Unread.
+	Trace bool
+	// Deterministic fixes what the step could take from the world; nil does not.
+	Deterministic *Determinism
+	// Variation makes this the second run of a check: see there. nil is none.
+	Variation *Variation
 
 	// Root is the absolute path of the project on this machine.
 	Root string
@@ -100,6 +116,34 @@ type Outcome struct {
 	Image string
 	// Controls names every protection that was really in force, ordered.
 	Controls []string
+
+	// Fetched is what came over a recorded network, ordered by URL.
+	Fetched []Fetch
+	// Read are files of the project that the step read without declaring them,
+	// by paths relative to the project; Programs are those of the host that it
+	// executed, by absolute paths. Both ordered by path, each once.
+	Read, Programs []File
+	// Missing are paths of the project that the step looked for and that were
+	// not there, Unread are declared inputs that it never opened: both only
+	// where Job.Trace asked for them, ordered.
+	Missing, Unread []string
+	// Unexpected are paths of the project that the step wrote outside its
+	// outputs, Modified are inputs that it changed: ordered.
+	Unexpected, Modified []string
+	// Varied names what a Variation really changed, ordered.
+	Varied []string
+}
+
+// Fetch is one thing that a step got over a recorded network.
+type Fetch struct {
+	URL    string
+	SHA256 digest.Digest // of the body
+}
+
+// File is a file and what it held.
+type File struct {
+	Path   string
+	Digest digest.Digest // BLAKE3
 }
 
 // ExitTimeout is the exit code of a command that ran too long.

@@ -56,6 +56,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/isolation/executor"
 	"github.com/attest-pipeline/attest/isolation/process/stepinit"
 )
@@ -125,6 +126,9 @@ var errTimeout = errors.New("the command ran too long")
 // Run implements [executor.Executor].
 func (e *Executor) Run(ctx context.Context, job executor.Job, streams executor.Streams) (executor.Outcome, error) {
 	if err := context.Cause(ctx); err != nil {
+		return executor.Outcome{}, err
+	}
+	if err := job.RefuseBeyond(pipeline.Process); err != nil {
 		return executor.Outcome{}, err
 	}
 	// A program that does not call Main would start itself again without end.

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 	"time"
 
@@ -67,8 +68,16 @@ func TestJobAndOutcomeArriveWhole(t *testing.T) {
 		Step: "s", Command: pipeline.Command{Argv: []string{"x", ""}}, Env: []pipeline.Var{{Name: "A", Value: "b\n"}},
 		WorkingDir: ".", Image: "i", Network: pipeline.NetworkNone, Timeout: time.Second, Root: "/r", Inputs: inputs,
 		Outputs: []pipeline.Pattern{{Text: "o", Optional: true}}, Staging: "/s",
+		Limits: pipeline.Limits{Memory: 1, CPUs: 2, PIDs: 3, FileSize: 4}, NetworkAllow: []string{"a"},
+		Secrets: []executor.Secret{{Name: "S", Mount: "/m", Value: executor.NewSecretValue([]byte("hunter2\x00\xff"))}, {Name: "T"}},
+		Caches:  []executor.CacheFolder{{Name: "c", Path: "/c"}}, Strict: true, Trace: true,
+		Deterministic: &executor.Determinism{Epoch: time.Unix(1, 0).UTC(), Seed: "s"},
+		Variation:     &executor.Variation{ClockOffset: time.Hour, Hostname: "h", Umask: 0o77, CPUs: 1, ReverseDirs: true, Project: "/p"},
 	}
-	outcome := executor.Outcome{ExitCode: 3, TimedOut: true, Duration: time.Minute, Engine: "e", Image: "i@sha256:1", Controls: []string{"c"}}
+	outcome := executor.Outcome{ExitCode: 3, TimedOut: true, Duration: time.Minute, Engine: "e", Image: "i@sha256:1", Controls: []string{"c"},
+		Fetched: []executor.Fetch{{URL: "u", SHA256: digest.OfSHA256(nil)}}, Read: []executor.File{{Path: "r", Digest: digest.Of(nil)}},
+		Programs: []executor.File{{Path: "/p", Digest: digest.Of(nil)}}, Missing: []string{"m"}, Unread: []string{"u"},
+		Unexpected: []string{"x"}, Modified: []string{"y"}, Varied: []string{"v"}}
 	var got executor.Job
 	client := serve(t, func(_ context.Context, j executor.Job, s executor.Streams) (executor.Outcome, error) {
 		got = j
@@ -84,16 +93,32 @@ func TestJobAndOutcomeArriveWhole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b tree.Tree) bool {
+	everyField(t, want)
+	everyField(t, outcome)
+	if diff := cmp.Diff(want, got, secretValues, cmp.Comparer(func(a, b tree.Tree) bool {
 		return cmp.Equal(a.Entries(), b.Entries(), cmp.AllowUnexported(digest.Digest{}))
 	})); diff != "" {
 		t.Errorf("job (-sent +received):\n%s", diff)
 	}
-	if diff := cmp.Diff(outcome, gotOutcome); diff != "" {
+	if diff := cmp.Diff(outcome, gotOutcome, cmp.AllowUnexported(digest.Digest{})); diff != "" {
 		t.Errorf("outcome (-sent +received):\n%s", diff)
 	}
 	if stdout.String() != "out\x00" || stderr.String() != "err" || len(progress) != 1 || progress[0].Total != 2 {
 		t.Errorf("stdout %q, stderr %q, progress %v", stdout.String(), stderr.String(), progress)
+	}
+}
+
+// secretValues compares what secrets hold; one without a value is an empty one.
+var secretValues = cmp.Comparer(func(a, b executor.SecretValue) bool { return bytes.Equal(a.Reveal(), b.Reveal()) })
+
+// everyField wants v to be a struct without a zero field, so that a new one is
+// sent too.
+func everyField(t *testing.T, v any) {
+	t.Helper()
+	for i, s := 0, reflect.ValueOf(v); i < s.NumField(); i++ {
+		if name := s.Type().Field(i).Name; s.Field(i).IsZero() && name != "Pos" {
+			t.Errorf("this test sends no %s", name)
+		}
 	}
 }
 
