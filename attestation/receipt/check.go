@@ -100,6 +100,7 @@ func (c *checker) step(s *Step) {
 	c.want(s.ExitCode >= -1<<31 && s.ExitCode < 1<<31, "%s: exit code %d", where, s.ExitCode)
 	c.want(s.Duration >= 0, "%s: duration_secs is negative", where)
 	c.want(s.Isolation != "", "%s: no isolation", where)
+	c.findings(where, s)
 	c.digest(where+": key", s.Key, true)
 	c.digest(where+": log", s.Log, true)
 	c.paths(where+": inputs", s.Inputs, 0)

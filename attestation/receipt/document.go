@@ -14,7 +14,8 @@ import (
 // types. The YAML writer, the YAML reader and the signed JSON all follow it, so
 // that they cannot disagree. The tag `yaml:"word"` is for strings that are
 // written without quotes where they can be, "block" and "rows" say how a list of
-// maps is laid out; everything else is written on its key's own line.
+// maps is laid out, "map" that a map has a line for each key; everything else is
+// written on its key's own line.
 type document struct {
 	Schema       string         `json:"schema" yaml:"word"`
 	PipelineHash string         `json:"pipeline_hash"`
@@ -47,26 +48,60 @@ type environmentDoc struct {
 }
 
 type stepDoc struct {
-	Name      string            `json:"name"`
-	Command   string            `json:"command"`
-	Type      string            `json:"type,omitempty" yaml:"word"`
-	Status    string            `json:"status" yaml:"word"`
-	ExitCode  int               `json:"exit_code"`
-	Error     string            `json:"error,omitempty"`
-	Duration  seconds           `json:"duration_secs"`
-	Cache     string            `json:"cache" yaml:"word"`
-	Key       string            `json:"key,omitempty"`
-	Isolation string            `json:"isolation" yaml:"word"`
-	Network   string            `json:"network,omitempty" yaml:"word"`
-	Controls  []string          `json:"controls,omitempty" yaml:"word"`
-	Image     string            `json:"image,omitempty"`
-	Env       map[string]string `json:"env,omitempty" yaml:"word"`
-	PassEnv   []string          `json:"pass_env,omitempty" yaml:"word"`
-	Needs     []string          `json:"needs,omitempty" yaml:"word"`
-	Inputs    []pathDoc         `json:"inputs,omitempty" yaml:"rows"`
-	Outputs   []pathDoc         `json:"outputs,omitempty" yaml:"rows"`
-	Log       string            `json:"log,omitempty"`
+	Name         string            `json:"name"`
+	Command      string            `json:"command"`
+	Type         string            `json:"type,omitempty" yaml:"word"`
+	Status       string            `json:"status" yaml:"word"`
+	ExitCode     int               `json:"exit_code"`
+	Error        string            `json:"error,omitempty"`
+	Duration     seconds           `json:"duration_secs"`
+	Cache        string            `json:"cache" yaml:"word"`
+	Key          string            `json:"key,omitempty"`
+	Isolation    string            `json:"isolation" yaml:"word"`
+	Network      string            `json:"network,omitempty" yaml:"word"`
+	Controls     []string          `json:"controls,omitempty" yaml:"word"`
+	Caches       []string          `json:"caches,omitempty" yaml:"word"`
+	Secrets      []string          `json:"secrets,omitempty" yaml:"word"`
+	Fetched      []fetchDoc        `json:"fetched,omitempty" yaml:"rows"`
+	Read         []fileDoc         `json:"read,omitempty" yaml:"rows"`
+	Programs     []fileDoc         `json:"programs,omitempty" yaml:"rows"`
+	Unexpected   []string          `json:"unexpected,omitempty" yaml:"word"`
+	Modified     []string          `json:"modified,omitempty" yaml:"word"`
+	Reproduction *reproductionDoc  `json:"reproduction,omitempty" yaml:"map"`
+	Image        string            `json:"image,omitempty"`
+	Env          map[string]string `json:"env,omitempty" yaml:"word"`
+	PassEnv      []string          `json:"pass_env,omitempty" yaml:"word"`
+	Needs        []string          `json:"needs,omitempty" yaml:"word"`
+	Inputs       []pathDoc         `json:"inputs,omitempty" yaml:"rows"`
+	Outputs      []pathDoc         `json:"outputs,omitempty" yaml:"rows"`
+	Log          string            `json:"log,omitempty"`
 }
+
+type fetchDoc struct {
+	URL    string `json:"url"`
+	SHA256 string `json:"sha256"`
+}
+
+type fileDoc struct {
+	Path string `json:"path"`
+	Hash string `json:"hash"`
+}
+
+type reproductionDoc struct {
+	Verdict     string          `json:"verdict" yaml:"word"`
+	Varied      []string        `json:"varied,omitempty" yaml:"word"`
+	Differences []differenceDoc `json:"differences,omitempty" yaml:"rows"`
+}
+
+type differenceDoc struct {
+	Path   string `json:"path"`
+	Inside string `json:"inside,omitempty"`
+	Offset offset `json:"offset,omitempty"`
+	Cause  string `json:"cause" yaml:"word"`
+}
+
+// offset is a number that may be larger than an int of every machine.
+type offset uint64
 
 type pathDoc struct {
 	Path   string `json:"path"`
@@ -127,6 +162,9 @@ func stepOf(s *Step) stepDoc {
 		ExitCode: s.ExitCode, Error: s.Error, Duration: secondsOf(s.Duration),
 		Cache: string(s.Cache), Key: s.Key.String(), Isolation: s.Isolation,
 		Network: s.Network, Controls: s.Controls, Image: s.Image, Env: s.Env,
+		Caches: s.Caches, Secrets: s.Secrets, Fetched: fetchesOf(s.Fetched),
+		Read: filesOf(s.Read), Programs: filesOf(s.Programs),
+		Unexpected: s.Unexpected, Modified: s.Modified, Reproduction: reproductionOf(s.Reproduction),
 		PassEnv: s.PassEnv, Needs: s.Needs,
 		Inputs: pathsOf(s.Inputs), Outputs: pathsOf(s.Outputs), Log: s.Log.String(),
 	}
@@ -165,6 +203,9 @@ func (d *document) receipt() (*Receipt, error) {
 			ExitCode: s.ExitCode, Error: s.Error, Duration: s.Duration.duration(),
 			Cache: CacheUse(s.Cache), Key: c.digest(s.Key), Isolation: s.Isolation,
 			Network: s.Network, Controls: s.Controls, Image: s.Image, Env: s.Env,
+			Caches: s.Caches, Secrets: s.Secrets, Fetched: c.fetches(s.Fetched),
+			Read: c.files(s.Read), Programs: c.files(s.Programs),
+			Unexpected: s.Unexpected, Modified: s.Modified, Reproduction: s.Reproduction.reproduction(),
 			PassEnv: s.PassEnv, Needs: s.Needs,
 			Inputs: c.paths(s.Inputs), Outputs: c.paths(s.Outputs), Log: c.digest(s.Log),
 		}

@@ -48,6 +48,9 @@ func (e *encoder) block(v reflect.Value, first, indent string) {
 		case "block", "rows":
 			e.WriteByte('\n')
 			e.list(field, f.style, indent)
+		case "map":
+			e.WriteByte('\n')
+			e.block(field.Elem(), indent+"  ", indent+"  ")
 		default:
 			e.WriteByte(' ')
 			e.inline(field, f.style)
@@ -77,6 +80,8 @@ func (e *encoder) inline(v reflect.Value, style string) {
 		e.WriteString(seconds(v.Int()).String())
 	case reflect.Int:
 		e.WriteString(strconv.FormatInt(v.Int(), 10))
+	case reflect.Uint64: // an offset
+		e.WriteString(strconv.FormatUint(v.Uint(), 10))
 	case reflect.Bool:
 		e.WriteString(strconv.FormatBool(v.Bool()))
 	case reflect.Pointer:

@@ -71,6 +71,10 @@ func (p *parser) block(v reflect.Value, first, indent string) {
 		case "block", "rows":
 			p.want("\n")
 			p.list(v.Field(i), f.style, indent)
+		case "map":
+			p.want("\n")
+			v.Field(i).Set(reflect.New(v.Field(i).Type().Elem()))
+			p.block(v.Field(i).Elem(), indent+"  ", indent+"  ")
 		default:
 			p.want(" ")
 			p.inline(v.Field(i))
@@ -112,6 +116,12 @@ func (p *parser) inline(v reflect.Value) {
 			p.fail("not a whole number")
 		}
 		v.SetInt(n)
+	case reflect.Uint64:
+		n, err := strconv.ParseUint(p.bare(), 10, 63)
+		if err != nil {
+			p.fail("not a whole number")
+		}
+		v.SetUint(n)
 	case reflect.Bool:
 		b, err := strconv.ParseBool(p.bare())
 		if err != nil {

@@ -95,13 +95,70 @@ type Step struct {
 	Isolation string
 	Network   string
 	Controls  []string // protections that were really in force, ordered
-	Image     string   // by digest; empty for a process
-	Env       map[string]string
-	PassEnv   []string // names only: their values may be secret
-	Needs     []string
-	Inputs    []Path
-	Outputs   []Path
-	Log       digest.Digest // BLAKE3 of the step's log; zero where nothing ran
+	// What the step had besides: names of folders that are kept between runs,
+	// and of secrets; both ordered.
+	Caches  []string
+	Secrets []string
+	Fetched []Fetch // over a recorded network, ordered by URL
+	// Read are files of the project that the step read without declaring them,
+	// Programs those of the host that it executed; both ordered by path.
+	Read     []File
+	Programs []File
+	// Unexpected are paths of the project that it wrote outside its outputs,
+	// Modified are inputs that it changed; both ordered.
+	Unexpected   []string
+	Modified     []string
+	Reproduction *Reproduction // nil where the step was not run a second time
+	Image        string        // by digest; empty for a process
+	Env          map[string]string
+	PassEnv      []string // names only: their values may be secret
+	Needs        []string
+	Inputs       []Path
+	Outputs      []Path
+	Log          digest.Digest // BLAKE3 of the step's log; zero where nothing ran
+}
+
+// Fetch is one thing that came over a recorded network.
+type Fetch struct {
+	URL    string
+	SHA256 digest.Digest // of the body
+}
+
+// File is a file that was found to matter and what it held.
+type File struct {
+	Path string // relative to the project, or absolute for a program
+	Hash digest.Digest
+}
+
+// Verdict is what a second run of a step came to.
+type Verdict string
+
+// The outputs of both runs were the same, bit for bit, or were not.
+const (
+	Identical Verdict = "identical"
+	Different Verdict = "different"
+)
+
+// Reproduction says what came of running a step a second time.
+type Reproduction struct {
+	Verdict Verdict
+	// Varied names what of the world differed between the runs, ordered.
+	Varied []string
+	// Differences are the first ones found; there are some exactly when the
+	// verdict is Different.
+	Differences []Difference
+}
+
+// Difference is one place in which two outputs differ.
+type Difference struct {
+	Path string // of the output
+	// Inside is the path within the archive that the output is, "a.tar/b";
+	// empty where it is none, or differs in other ways than its members.
+	Inside string
+	// Offset is the number of the first byte that differs, counted from 1, in
+	// what Inside names, or else in the output; 0 where it is no matter of bytes.
+	Offset int64
+	Cause  string // what it probably comes from: "timestamp", "order", "unknown"
 }
 
 // Path is one file, symbolic link or folder and what it held.

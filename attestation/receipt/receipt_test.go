@@ -242,6 +242,26 @@ func TestMarshalRefuses(t *testing.T) {
 			r.Steps[0].Inputs = []receipt.Path{b, file}
 		}},
 		{"a path twice", func(r *receipt.Receipt) { r.Steps[0].Inputs = []receipt.Path{file, file} }},
+		{"caches out of order", func(r *receipt.Receipt) { r.Steps[0].Caches = []string{"b", "a"} }},
+		{"a secret twice", func(r *receipt.Receipt) { r.Steps[0].Secrets = []string{"A", "A"} }},
+		{"a secret without a name", func(r *receipt.Receipt) { r.Steps[0].Secrets = []string{""} }},
+		{"a fetch without a digest", func(r *receipt.Receipt) { r.Steps[0].Fetched[0].SHA256 = digest.Of(nil) }},
+		{"a fetch without an address", func(r *receipt.Receipt) { r.Steps[0].Fetched[0].URL = "" }},
+		{"a fetch twice", func(r *receipt.Receipt) { r.Steps[0].Fetched[1] = r.Steps[0].Fetched[0] }},
+		{"fetches out of order", func(r *receipt.Receipt) { r.Steps[0].Fetched[0].URL = "z" }},
+		{"read outside", func(r *receipt.Receipt) { r.Steps[0].Read[0].Path = "../x" }},
+		{"read without a digest", func(r *receipt.Receipt) { r.Steps[0].Read[0].Hash = digest.Digest{} }},
+		{"a program of nowhere", func(r *receipt.Receipt) { r.Steps[0].Programs[0].Path = "bin/sh" }},
+		{"programs out of order", func(r *receipt.Receipt) { r.Steps[0].Programs[0].Path = "/z" }},
+		{"unexpected outside", func(r *receipt.Receipt) { r.Steps[0].Unexpected = []string{"/etc/passwd"} }},
+		{"modified twice", func(r *receipt.Receipt) { r.Steps[0].Modified = []string{"a", "a"} }},
+		{"another verdict", func(r *receipt.Receipt) { r.Steps[1].Reproduction.Verdict = "similar" }},
+		{"identical with differences", func(r *receipt.Receipt) { r.Steps[0].Reproduction.Verdict = receipt.Identical }},
+		{"different without differences", func(r *receipt.Receipt) { r.Steps[0].Reproduction.Differences = nil }},
+		{"a difference without a cause", func(r *receipt.Receipt) { r.Steps[0].Reproduction.Differences[0].Cause = "" }},
+		{"a difference outside", func(r *receipt.Receipt) { r.Steps[0].Reproduction.Differences[0].Path = "/x" }},
+		{"an offset below 0", func(r *receipt.Receipt) { r.Steps[0].Reproduction.Differences[0].Offset = -1 }},
+		{"an offset that JSON would round", func(r *receipt.Receipt) { r.Steps[0].Reproduction.Differences[0].Offset = 1 << 53 }},
 		{"a path in a folder that is there", func(r *receipt.Receipt) {
 			in := file
 			in.Path = "a/b"

@@ -112,6 +112,9 @@ var attacks = []struct {
 	{"failed_step", "a run that succeeded with a step that did not", "run", `"test" is marked failed`, resigned(func(s *scene) { s.r.Steps[1].Status = receipt.Failed })},
 	{"skipped_step", "a run that succeeded with a step that was skipped", "run", `"test" is marked skipped`, resigned(func(s *scene) { s.r.Steps[1].Status = receipt.Skipped })},
 	{"exit_code", "a step that succeeded with exit code 1", "run", "exit code 1", resigned(func(s *scene) { s.r.Steps[1].ExitCode = 1 })},
+	{"not_reproduced", "a step that succeeded and left something else the second time", "run", `"test" did not`, resigned(func(s *scene) {
+		s.r.Steps[1].Reproduction = &receipt.Reproduction{Verdict: receipt.Different, Differences: []receipt.Difference{{Path: "report.txt", Offset: 1, Cause: "random"}}}
+	})},
 	{"failed_relabelled", "a failed run that is called successful after it was signed", "signature", "", func(s *scene) {
 		s.r.Status = receipt.Failed
 		s.sign(receipttest.Key(1))

@@ -139,6 +139,9 @@ func checkRun(r *receipt.Receipt) *failure {
 		if s.ExitCode != 0 {
 			return &failure{want: "exit code 0", got: fmt.Sprintf("step %q ended with exit code %d", s.Name, s.ExitCode)}
 		}
+		if s.Reproduction != nil && s.Reproduction.Verdict != receipt.Identical {
+			return &failure{want: "steps that left the same twice", got: fmt.Sprintf("step %q did not", s.Name)}
+		}
 	}
 	return nil
 }

@@ -102,11 +102,22 @@ SHORT = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
 # list of fields for a flow map, ("rows", fields), ("block", fields).
 INPUT = [("path", "text", False), ("mode", "text", True), ("hash", "text", False)]
 OUTPUT = INPUT + [("sha256", "text", False)]
+FETCH = [("url", "text", False), ("sha256", "text", False)]
+FILE = [("path", "text", False), ("hash", "text", False)]
+REPRODUCTION = [
+    ("verdict", "word", False), ("varied", "words", True),
+    ("differences", ("rows", [("path", "text", False), ("inside", "text", True),
+                              ("offset", "offset", True), ("cause", "word", False)]), True),
+]
 STEP = [
     ("name", "text", False), ("command", "text", False), ("type", "word", True),
     ("status", "word", False), ("exit_code", "int", False), ("error", "text", True),
     ("duration_secs", "seconds", False), ("cache", "word", False), ("key", "text", True),
     ("isolation", "word", False), ("network", "word", True), ("controls", "words", True),
+    ("caches", "words", True), ("secrets", "words", True), ("fetched", ("rows", FETCH), True),
+    ("read", ("rows", FILE), True), ("programs", ("rows", FILE), True),
+    ("unexpected", "words", True), ("modified", "words", True),
+    ("reproduction", ("map", REPRODUCTION), True),
     ("image", "text", True), ("env", "env", True), ("pass_env", "words", True),
     ("needs", "words", True), ("inputs", ("rows", INPUT), True),
     ("outputs", ("rows", OUTPUT), True), ("log", "text", True),
@@ -154,7 +165,10 @@ class Reader:
             first = indent
             if isinstance(kind, tuple):
                 self.want("\n")
-                out[key] = self.items(kind[0], kind[1], indent)
+                if kind[0] == "map":
+                    out[key] = self.fields(kind[1], indent + "  ", indent + "  ")
+                else:
+                    out[key] = self.items(kind[0], kind[1], indent)
             else:
                 self.want(" ")
                 out[key] = self.value(kind)
@@ -179,6 +193,11 @@ class Reader:
             n = int(self.match(r"-?(0|[1-9][0-9]{0,9})(?![0-9])", "whole number"))
             if not -2**31 <= n < 2**31:
                 raise Bad("a whole number out of range")
+            return n
+        if kind == "offset":
+            n = int(self.match(r"[1-9][0-9]{0,15}(?![0-9])", "offset"))
+            if n >= 2**53:
+                raise Bad("an offset out of range")
             return n
         if kind == "seconds":
             return Number(self.match(r"(0|[1-9][0-9]{0,9})(\.[0-9]{0,2}[1-9])?(?![0-9.])", "number of seconds"))
@@ -281,6 +300,7 @@ def check_document(doc):
         want(s["status"] in ("succeeded", "failed", "skipped", "interrupted"), "status of a step")
         want(s["cache"] in ("hit", "miss", "off") and s["isolation"], "cache or isolation")
         want(all(is_blake3(s[k]) for k in ("key", "log") if k in s), "key or log")
+        check_findings(s, want, is_blake3)
         for rows in (s.get("inputs", []), s.get("outputs", [])):
             last, folder = None, None
             for row in rows:
@@ -292,6 +312,30 @@ def check_document(doc):
                 last, folder = path.encode(), path if is_folder else folder
                 want("mode" not in row if is_folder else row.get("mode") in ("0644", "0755", "symlink"), "mode")
                 want(is_blake3(row["hash"]) and re.fullmatch("[0-9a-f]{64}", row.get("sha256", "0" * 64)), "hash")
+
+
+def check_findings(s, want, is_blake3):
+    def ordered(keys):
+        return all(a < b for a, b in zip(keys, keys[1:]))
+
+    for key in ("caches", "secrets", "unexpected", "modified"):
+        names = [n.encode() for n in s.get(key, [])]
+        want(all(names) and ordered(names), key)
+    want(all(map(is_clean, s.get("unexpected", []) + s.get("modified", []))), "unexpected or modified")
+    fetched = s.get("fetched", [])
+    want(all(f["url"] and re.fullmatch("[0-9a-f]{64}", f["sha256"]) for f in fetched), "fetched")
+    want(ordered([(f["url"].encode(), f["sha256"]) for f in fetched]), "fetched out of order")
+    for key in ("read", "programs"):
+        rows = s.get(key, [])
+        want(ordered([r["path"].encode() for r in rows]) and all(is_blake3(r["hash"]) for r in rows), key)
+    want(all(is_clean(r["path"]) for r in s.get("read", [])), "path in read")
+    want(all(r["path"][:1] == "/" and is_clean(r["path"][1:]) for r in s.get("programs", [])), "path in programs")
+    if "reproduction" in s:
+        r = s["reproduction"]
+        varied = [v.encode() for v in r.get("varied", [])]
+        want(all(varied) and ordered(varied), "varied")
+        want(r["verdict"] == ("different" if "differences" in r else "identical"), "verdict")
+        want(all(is_clean(d["path"]) and d["cause"] for d in r.get("differences", [])), "differences")
 
 
 def is_time(s):
@@ -419,6 +463,8 @@ def check_run(doc):
     for what in [doc] + doc["steps"]:
         if what["status"] != "succeeded" or what.get("exit_code", 0) != 0:
             raise Bad("marked %s" % what["status"])
+        if what.get("reproduction", {}).get("verdict") == "different":
+            raise Bad("not reproduced")
 
 
 def check_pipeline(doc, root):

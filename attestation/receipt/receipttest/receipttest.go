@@ -46,9 +46,20 @@ func Sample() *receipt.Receipt {
 				Type: "build", Status: receipt.Succeeded, Duration: 45003 * time.Millisecond,
 				Cache: receipt.Miss, Key: of("key 1"), Isolation: "container", Network: "none",
 				Controls: []string{"mount-namespace", "network-none", "seccomp"},
-				Image:    "node:22-alpine@sha256:" + sha("image").Hex(),
-				Env:      map[string]string{"NODE_ENV": "production", "DEBUG": "off", "EMPTY": "", "N": "1"},
-				PassEnv:  []string{"CI_TOKEN_FILE"},
+				Caches:   []string{"npm"}, Secrets: []string{"CI_TOKEN", "NPM_TOKEN"},
+				Fetched: []receipt.Fetch{
+					{URL: "https://example.org/a?b=c", SHA256: sha("body")},
+					{URL: "https://example.org/a?b=c", SHA256: sha("another body")},
+				},
+				Read:       []receipt.File{{Path: "config/a b.json", Hash: of("{ }")}},
+				Programs:   []receipt.File{{Path: "/bin/sh", Hash: of("sh")}, {Path: "/usr/bin/node", Hash: of("node")}},
+				Unexpected: []string{"tmp/left over", "x"}, Modified: []string{"package.json"},
+				Reproduction: &receipt.Reproduction{Verdict: receipt.Different, Varied: []string{"clock", "path"}, Differences: []receipt.Difference{
+					{Path: "dist/a.tgz", Inside: "a.tar/b", Offset: 137, Cause: "timestamp"}, {Path: "dist/b", Cause: "missing"},
+				}},
+				Image:   "node:22-alpine@sha256:" + sha("image").Hex(),
+				Env:     map[string]string{"NODE_ENV": "production", "DEBUG": "off", "EMPTY": "", "N": "1"},
+				PassEnv: []string{"CI_TOKEN_FILE"},
 				Inputs: []receipt.Path{
 					{Path: "empty/", Hash: of("attest.listing/v1\n")},
 					{Path: "package.json", Mode: receipt.ModeFile, Hash: of("{}")},
@@ -64,7 +75,7 @@ func Sample() *receipt.Receipt {
 			{
 				Name: "test \U0001f512", Command: "true", Status: receipt.Succeeded,
 				Duration: 100 * time.Millisecond, Cache: receipt.Off, Isolation: "process",
-				Needs: []string{"build"},
+				Needs: []string{"build"}, Reproduction: &receipt.Reproduction{Verdict: receipt.Identical},
 			},
 		},
 	}
