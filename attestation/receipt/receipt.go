@@ -118,16 +118,19 @@ type Step struct {
 	Log          digest.Digest // BLAKE3 of the step's log; zero where nothing ran
 }
 
+// The JSON tags of the types below are for those who keep such findings with a
+// result; the document has types of its own.
+
 // Fetch is one thing that came over a recorded network.
 type Fetch struct {
-	URL    string
-	SHA256 digest.Digest // of the body
+	URL    string        `json:"url"`
+	SHA256 digest.Digest `json:"sha256"` // of the body
 }
 
 // File is a file that was found to matter and what it held.
 type File struct {
-	Path string // relative to the project, or absolute for a program
-	Hash digest.Digest
+	Path string        `json:"path"` // relative to the project, or absolute for a program
+	Hash digest.Digest `json:"hash"`
 }
 
 // Verdict is what a second run of a step came to.
@@ -141,24 +144,24 @@ const (
 
 // Reproduction says what came of running a step a second time.
 type Reproduction struct {
-	Verdict Verdict
+	Verdict Verdict `json:"verdict"`
 	// Varied names what of the world differed between the runs, ordered.
-	Varied []string
+	Varied []string `json:"varied,omitempty"`
 	// Differences are the first ones found; there are some exactly when the
 	// verdict is Different.
-	Differences []Difference
+	Differences []Difference `json:"differences,omitempty"`
 }
 
 // Difference is one place in which two outputs differ.
 type Difference struct {
-	Path string // of the output
+	Path string `json:"path"` // of the output
 	// Inside is the path within the archive that the output is, "a.tar/b";
 	// empty where it is none, or differs in other ways than its members.
-	Inside string
+	Inside string `json:"inside,omitempty"`
 	// Offset is the number of the first byte that differs, counted from 1, in
 	// what Inside names, or else in the output; 0 where it is no matter of bytes.
-	Offset int64
-	Cause  string // what it probably comes from: "timestamp", "order", "unknown"
+	Offset int64  `json:"offset,omitempty"`
+	Cause  string `json:"cause"` // what it probably comes from: "timestamp", "order", "unknown"
 }
 
 // Path is one file, symbolic link or folder and what it held.

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/attest-pipeline/attest/attestation/canon"
@@ -51,13 +52,14 @@ func Parts(text []byte) (inputs, image digest.Digest, err error) {
 // Change is one difference between two keys.
 type Change struct {
 	// What is the part of the document: "inputs", "env" (declared or passed),
-	// "command", "image", "outputs", "working_dir", "isolation", "network",
+	// "secret", "command", "image", "outputs", "working_dir", "isolation",
+	// "network", "network_allow", "cpus", "caches", "deterministic",
 	// "platform" or "version".
 	What string `json:"what"`
-	// Name is the variable's, for "env".
+	// Name is the variable's, for "env", or the secret's.
 	Name string `json:"name,omitempty"`
-	// Before and After are the values, as text or JSON; empty for values that
-	// the caller's environment had, and where there was none.
+	// Before and After are the values, as text or JSON; empty for secrets and
+	// values that the caller's environment had, and where there was none.
 	Before string `json:"before,omitempty"`
 	After  string `json:"after,omitempty"`
 	// Files are the differences of the inputs, ordered by path.
@@ -109,13 +111,22 @@ func compare(before, after Preimage, a, b document) []Change {
 		all = append(all, c)
 	}
 	all = append(all, variables(a, b)...)
+	for _, n := range slices.Sorted(maps.Keys(union(a.Secrets, b.Secrets))) {
+		was, had := a.Secrets[n]
+		is, has := b.Secrets[n]
+		if was != is || had != has {
+			all = append(all, Change{What: "secret", Name: n})
+		}
+	}
 	for _, f := range []struct {
 		what          string
 		before, after any
 	}{
 		{"command", a.Command, b.Command}, {"image", deref(a.Image), deref(b.Image)},
 		{"outputs", a.Outputs, b.Outputs}, {"working_dir", a.WorkingDir, b.WorkingDir},
-		{"isolation", a.Isolation, b.Isolation}, {"network", a.Network, b.Network}, {"platform", a.Platform, b.Platform},
+		{"isolation", a.Isolation, b.Isolation}, {"network", a.Network, b.Network},
+		{"network_allow", a.Allow, b.Allow}, {"cpus", cpus(a.CPUs), cpus(b.CPUs)}, {"caches", a.Caches, b.Caches},
+		{"deterministic", a.Deterministic.text(), b.Deterministic.text()}, {"platform", a.Platform, b.Platform},
 	} {
 		if reflect.DeepEqual(f.before, f.after) {
 			continue
@@ -127,6 +138,29 @@ func compare(before, after Preimage, a, b document) []Change {
 		all = append(all, c)
 	}
 	return all
+}
+
+// union returns the names that are in one of two maps.
+func union[T any](a, b map[string]T) map[string]T {
+	both := maps.Clone(a)
+	maps.Copy(both, b)
+	return both
+}
+
+// cpus is a number of processors as people read it.
+func cpus(n int) string {
+	if n == 0 {
+		return "all"
+	}
+	return strconv.Itoa(n)
+}
+
+// text is what is fixed as people read it.
+func (d *determinism) text() string {
+	if d == nil {
+		return "off"
+	}
+	return strings.TrimSpace(d.Epoch + " " + d.Seed)
 }
 
 func deref(s *string) string {
@@ -227,21 +261,26 @@ func differ(a, b tree.Entry) string {
 const namesShown = 3
 
 // Reason says in few words what the changes are: "inputs changed: a, b",
-// "env NODE_ENV changed", "command changed", "image changed: a -> b". It is
+// "env NODE_ENV changed", "secret NPM_TOKEN changed", "command changed", "image
+// changed: a -> b". It is
 // empty where there is none. Paths stand in it as they are.
 func Reason(changes []Change) string {
-	var parts, env []string
+	var parts []string
+	named := map[string][]string{}
 	for _, c := range changes {
-		if c.What == "env" {
-			env = append(env, c.Name)
+		if c.What == "env" || c.What == "secret" {
+			named[c.What] = append(named[c.What], c.Name)
 		}
 	}
 	for _, c := range changes {
 		switch c.What {
-		case "env":
-			if len(env) > 0 {
-				parts, env = append(parts, "env "+few(env)+" changed"), nil
+		case "env", "secret":
+			if names := named[c.What]; len(names) > 0 {
+				parts = append(parts, c.What+" "+few(names)+" changed")
+				named[c.What] = nil // said once, for all of them
 			}
+		case "network_allow":
+			parts = append(parts, "network allow-list changed")
 		case "inputs":
 			var names []string
 			for _, f := range c.Files {
@@ -255,7 +294,7 @@ func Reason(changes []Change) string {
 		case "image":
 			before, after := shortImages(c.Before, c.After)
 			parts = append(parts, "image changed: "+before+" -> "+after)
-		case "isolation", "network", "platform":
+		case "isolation", "network", "platform", "cpus", "deterministic":
 			parts = append(parts, c.What+" changed: "+orNone(c.Before)+" -> "+orNone(c.After))
 		case "version":
 			parts = append(parts, "format of keys changed")

@@ -13,6 +13,7 @@ import (
 	"github.com/attest-pipeline/attest/attestation/tree"
 	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/isolation/cachekey"
+	"github.com/attest-pipeline/attest/isolation/executor"
 )
 
 func preimage(t *testing.T, f cachekey.Facts, image string) cachekey.Preimage {
@@ -69,8 +70,15 @@ func TestReasons(t *testing.T) {
 			"image changed: node:22 -> none; isolation changed: container -> process", nil},
 		{"outputs", func(f *cachekey.Facts) { f.Outputs = nil }, "outputs changed", nil},
 		{"folder", func(f *cachekey.Facts) { f.WorkingDir = "sub" }, "working_dir changed", nil},
-		{"network", func(f *cachekey.Facts) { f.Network = pipeline.NetworkOpen }, "network changed: none -> open", nil},
+		{"network", func(f *cachekey.Facts) { f.Network = pipeline.NetworkOpen }, "network changed: recorded -> open", nil},
 		{"platform", func(f *cachekey.Facts) { f.Platform = "linux/arm64" }, "platform changed: linux/amd64 -> linux/arm64", nil},
+		{"allow-list", func(f *cachekey.Facts) { f.NetworkAllow = nil }, "network allow-list changed", nil},
+		{"processors", func(f *cachekey.Facts) { f.CPUs = 0 }, "cpus changed: 2 -> all", nil},
+		{"a secret", func(f *cachekey.Facts) { f.Secrets[0] = secret("NPM_TOKEN", "", "hunter5") }, "secret NPM_TOKEN changed", nil},
+		{"secrets", func(f *cachekey.Facts) { f.Secrets = []executor.Secret{secret("A", "", "")} }, "secret A, NETRC, NPM_TOKEN changed", nil},
+		{"caches", func(f *cachekey.Facts) { f.Caches = nil }, "caches changed", nil},
+		{"deterministic", func(f *cachekey.Facts) { f.Deterministic = nil }, "deterministic changed: 2001-09-09T01:46:40Z 0 -> off", nil},
+		{"virtual machine", func(f *cachekey.Facts) { f.Isolation = pipeline.VM }, "isolation changed: container -> vm", nil},
 		{"several", func(f *cachekey.Facts) {
 			f.Command.Shell, f.Env[0].Value, f.Inputs = "x", "y", treeOf(t, file("package.json", "{}\n"))
 		}, "inputs changed: src/main.js; env NODE_ENV changed; command changed", []cachekey.File{{"src/main.js", "removed"}}},
@@ -148,7 +156,7 @@ func TestParts(t *testing.T) {
 func TestCompareRefuses(t *testing.T) {
 	good := preimage(t, vector(t), "")
 	for _, text := range []string{
-		"", "{", "null", "[]", `{"version":"attest.key/v1"}`,
+		"", "{", "null", "[]", `{"version":"` + cachekey.Version + `"}`,
 		string(good.Document) + " ", strings.Replace(string(good.Document), `"command"`, `"Command"`, 1),
 	} {
 		if _, err := cachekey.Compare(cachekey.Preimage{Document: []byte(text)}, good); err == nil {

@@ -11,21 +11,25 @@
 package cachekey
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/attest-pipeline/attest/attestation/canon"
 	"github.com/attest-pipeline/attest/attestation/digest"
 	"github.com/attest-pipeline/attest/attestation/tree"
 	"github.com/attest-pipeline/attest/frontend/pipeline"
+	"github.com/attest-pipeline/attest/isolation/executor"
 )
 
 // Version is the version of the document. A change of meaning changes it, so
 // that results kept under an older meaning are not found.
-const Version = "attest.key/v1"
+const Version = "attest.key/v2"
 
 // ErrInvalid is matched by errors about facts that no document can hold.
 var ErrInvalid = errors.New("a step without a key")
@@ -47,7 +51,20 @@ type Facts struct {
 	Image      digest.Digest // zero for a process
 	Isolation  pipeline.Isolation
 	Network    pipeline.Network
-	Platform   string // "linux/amd64"
+	// NetworkAllow are the hosts that a recorded network reaches, in any order;
+	// empty means any.
+	NetworkAllow []string
+	// CPUs is how many processors the step sees; 0 means those of the machine.
+	CPUs int
+	// Secrets are what the step is handed, each name once, in any order. They
+	// enter by a hash that only the holder of SecretKey can compute.
+	Secrets   []executor.Secret
+	SecretKey []byte // of 32 bytes; may be empty where there are no Secrets
+	Caches    []executor.CacheFolder
+	// Deterministic is what the step sees in place of the world; nil for the
+	// world.
+	Deterministic *executor.Determinism
+	Platform      string // "linux/amd64"
 }
 
 // Passed is one name of pass_env and what the caller's environment has for it.
@@ -68,7 +85,7 @@ type Key struct {
 
 // New computes the key of the facts. Errors match [ErrInvalid]: a name that
 // stands in Env or PassEnv twice, a command that is not one of the three
-// kinds, or text that is not UTF-8, which the document could not tell from
+// kinds, a secret without a key, or text that is not UTF-8, which the document could not tell from
 // other text.
 func New(f Facts) (Key, error) {
 	doc, err := f.document()
@@ -84,23 +101,38 @@ func New(f Facts) (Key, error) {
 
 // document is the pre-image. FORMAT.md says what each field means.
 type document struct {
-	Command    command            `json:"command"`
-	Env        map[string]string  `json:"env"`
-	Image      *string            `json:"image"`
-	Inputs     string             `json:"inputs"`
-	Isolation  string             `json:"isolation"`
-	Network    string             `json:"network"`
-	Outputs    []output           `json:"outputs"`
-	PassEnv    map[string]*string `json:"pass_env"`
-	Platform   string             `json:"platform"`
-	Version    string             `json:"version"`
-	WorkingDir string             `json:"working_dir"`
+	Caches        map[string]string  `json:"caches"`
+	Command       command            `json:"command"`
+	CPUs          int                `json:"cpus"`
+	Deterministic *determinism       `json:"deterministic"`
+	Env           map[string]string  `json:"env"`
+	Image         *string            `json:"image"`
+	Inputs        string             `json:"inputs"`
+	Isolation     string             `json:"isolation"`
+	Network       string             `json:"network"`
+	Allow         []string           `json:"network_allow"`
+	Outputs       []output           `json:"outputs"`
+	PassEnv       map[string]*string `json:"pass_env"`
+	Platform      string             `json:"platform"`
+	Secrets       map[string]secret  `json:"secrets"`
+	Version       string             `json:"version"`
+	WorkingDir    string             `json:"working_dir"`
 }
 
 type command struct {
 	Argv   []string `json:"argv,omitempty"`
 	Script string   `json:"script,omitempty"`
 	Shell  string   `json:"shell,omitempty"`
+}
+
+type determinism struct {
+	Epoch string `json:"epoch"`
+	Seed  string `json:"seed"`
+}
+
+type secret struct {
+	Hash  string `json:"hash"`
+	Mount string `json:"mount"`
 }
 
 type output struct {
@@ -117,39 +149,79 @@ func (f Facts) document() (document, error) {
 		Inputs:     f.Inputs.Digest().String(),
 		Isolation:  string(f.Isolation),
 		Network:    string(f.Network),
+		Allow:      slices.Compact(slices.Sorted(slices.Values(f.NetworkAllow))),
+		CPUs:       f.CPUs,
 		Platform:   f.Platform,
 		Version:    Version,
 		WorkingDir: f.WorkingDir,
 		Outputs:    outputs(f.Outputs),
 		Env:        make(map[string]string, len(f.Env)),
 		PassEnv:    make(map[string]*string, len(f.PassEnv)),
+		Caches:     make(map[string]string, len(f.Caches)),
+		Secrets:    make(map[string]secret, len(f.Secrets)),
 	}
-	kinds := 0
-	for _, set := range []bool{len(f.Command.Argv) > 0, f.Command.Script != "", f.Command.Shell != ""} {
-		if set {
-			kinds++
-		}
+	if doc.Allow == nil {
+		doc.Allow = []string{}
 	}
-	if kinds != 1 {
-		return document{}, fmt.Errorf("%w: its command is of %d kinds", ErrInvalid, kinds)
+	if d := f.Deterministic; d != nil {
+		doc.Deterministic = &determinism{d.Epoch.UTC().Format(time.RFC3339), d.Seed}
 	}
 	if !f.Image.IsZero() {
 		image := f.Image.String()
 		doc.Image = &image
 	}
+	return doc, errors.Join(oneKind(f.Command), f.variables(doc), f.extras(doc))
+}
+
+func oneKind(c pipeline.Command) error {
+	kinds := 0
+	for _, set := range []bool{len(c.Argv) > 0, c.Script != "", c.Shell != ""} {
+		if set {
+			kinds++
+		}
+	}
+	if kinds != 1 {
+		return fmt.Errorf("%w: its command is of %d kinds", ErrInvalid, kinds)
+	}
+	return nil
+}
+
+// variables fills in what the environment is made of.
+func (f Facts) variables(doc document) error {
 	for _, v := range f.Env {
 		if _, twice := doc.Env[v.Name]; twice {
-			return document{}, fmt.Errorf("%w: variable %q stands in it twice", ErrInvalid, v.Name)
+			return fmt.Errorf("%w: variable %q stands in it twice", ErrInvalid, v.Name)
 		}
 		doc.Env[v.Name] = v.Value
 	}
 	for _, v := range f.PassEnv {
 		if _, twice := doc.PassEnv[v.Name]; twice {
-			return document{}, fmt.Errorf("%w: variable %q is passed twice", ErrInvalid, v.Name)
+			return fmt.Errorf("%w: variable %q is passed twice", ErrInvalid, v.Name)
 		}
 		doc.PassEnv[v.Name] = v.hash()
 	}
-	return doc, nil
+	return nil
+}
+
+// extras fills in secrets and caches.
+func (f Facts) extras(doc document) error {
+	for _, c := range f.Caches {
+		if _, twice := doc.Caches[c.Name]; twice {
+			return fmt.Errorf("%w: cache %q stands in it twice", ErrInvalid, c.Name)
+		}
+		doc.Caches[c.Name] = c.Path
+	}
+	for _, s := range f.Secrets {
+		if _, twice := doc.Secrets[s.Name]; twice {
+			return fmt.Errorf("%w: secret %q stands in it twice", ErrInvalid, s.Name)
+		}
+		hash, err := secretHash(f.SecretKey, s)
+		if err != nil {
+			return err
+		}
+		doc.Secrets[s.Name] = secret{hash, s.Mount}
+	}
+	return nil
 }
 
 // outputs orders the patterns: what a step keeps does not depend on the order
@@ -185,4 +257,25 @@ func (p Passed) hash() *string {
 	b = append(b, p.Value...)
 	sum := digest.Of(b).String()
 	return &sum
+}
+
+const (
+	// secretHeader sets the hashes of secrets apart from all other hashes.
+	secretHeader = "attest.key/v2 secret\n"
+	// SecretKeySize is the length of Facts.SecretKey.
+	SecretKeySize = 32
+)
+
+// secretHash returns what stands for a secret: an HMAC, which without the key
+// says nothing about a value, not even one that can be guessed.
+func secretHash(key []byte, s executor.Secret) (string, error) {
+	if len(key) != SecretKeySize {
+		return "", fmt.Errorf("%w: secret %q, and a key of %d bytes", ErrInvalid, s.Name, len(key))
+	}
+	mac := hmac.New(sha256.New, key)
+	b := []byte(secretHeader)
+	b = binary.BigEndian.AppendUint64(b, uint64(len(s.Name)))
+	b = append(b, s.Name...)
+	mac.Write(append(b, s.Value.Reveal()...))
+	return fmt.Sprintf("hmac-sha256:%x", mac.Sum(nil)), nil
 }

@@ -12,12 +12,14 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/attest-pipeline/attest/attestation/digest"
 	"github.com/attest-pipeline/attest/attestation/tree"
 	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/frontend/source"
 	"github.com/attest-pipeline/attest/isolation/cachekey"
+	"github.com/attest-pipeline/attest/isolation/executor"
 )
 
 func file(path, content string) tree.Entry {
@@ -47,9 +49,20 @@ func vector(t *testing.T) cachekey.Facts {
 		WorkingDir: ".",
 		Image:      digest.OfSHA256([]byte("image")),
 		Isolation:  pipeline.Container,
-		Network:    pipeline.NetworkNone,
-		Platform:   "linux/amd64",
+		Network:    pipeline.NetworkRecorded,
+
+		NetworkAllow:  []string{"registry.npmjs.org", "*.example.org"},
+		CPUs:          2,
+		Secrets:       []executor.Secret{secret("NPM_TOKEN", "", "hunter4"), secret("NETRC", "/root/.netrc", "")},
+		SecretKey:     bytes.Repeat([]byte{1}, cachekey.SecretKeySize),
+		Caches:        []executor.CacheFolder{{Name: "npm", Path: "/root/.npm"}},
+		Deterministic: &executor.Determinism{Epoch: time.Unix(1000000000, 0), Seed: "0"},
+		Platform:      "linux/amd64",
 	}
+}
+
+func secret(name, mount, value string) executor.Secret {
+	return executor.Secret{Name: name, Mount: mount, Value: executor.NewSecretValue([]byte(value))}
 }
 
 func key(t *testing.T, f cachekey.Facts) cachekey.Key {
@@ -76,7 +89,7 @@ func TestVectorOfFormat(t *testing.T) {
 		}
 	}
 	if bytes.Contains(k.Document, []byte("hunter2")) {
-		t.Error("a passed value stands in the document")
+		t.Error("a passed value or a secret stands in the document")
 	}
 }
 
@@ -86,6 +99,9 @@ func TestOrderAndPlacesDoNotEnter(t *testing.T) {
 	other.Env[0], other.Env[1] = other.Env[1], other.Env[0]
 	other.PassEnv[0], other.PassEnv[1] = other.PassEnv[1], other.PassEnv[0]
 	other.Outputs[0], other.Outputs[1] = other.Outputs[1], other.Outputs[0]
+	other.Secrets[0], other.Secrets[1] = other.Secrets[1], other.Secrets[0]
+	other.NetworkAllow[0], other.NetworkAllow[1] = other.NetworkAllow[1], other.NetworkAllow[0]
+	other.Deterministic.Epoch = other.Deterministic.Epoch.In(time.FixedZone("x", 3600))
 	other.Outputs[0].Pos = source.Pos{File: "other.yaml", Line: 9, Column: 9}
 	other.Inputs = treeOf(t, file("src/main.js", "1\n"), file("package.json", "{}\n"))
 	if got := key(t, other); got.Digest != want.Digest {
@@ -154,6 +170,24 @@ func TestEverythingEnters(t *testing.T) {
 		{"isolation", func(f *cachekey.Facts) { f.Isolation = pipeline.Process }},
 		{"network", func(f *cachekey.Facts) { f.Network = pipeline.NetworkOpen }},
 		{"platform", func(f *cachekey.Facts) { f.Platform = "linux/arm64" }},
+		{"virtual machine", func(f *cachekey.Facts) { f.Isolation = pipeline.VM }},
+		{"any host", func(f *cachekey.Facts) { f.NetworkAllow = nil }},
+		{"another host", func(f *cachekey.Facts) { f.NetworkAllow[0] = "npmjs.org" }},
+		{"a host more", func(f *cachekey.Facts) { f.NetworkAllow = append(f.NetworkAllow, "a") }},
+		{"processors", func(f *cachekey.Facts) { f.CPUs = 3 }},
+		{"all processors", func(f *cachekey.Facts) { f.CPUs = 0 }},
+		{"secret value", func(f *cachekey.Facts) { f.Secrets[0] = secret("NPM_TOKEN", "", "hunter5") }},
+		{"secret value empty", func(f *cachekey.Facts) { f.Secrets[0] = secret("NPM_TOKEN", "", "") }},
+		{"secret name and value shifted", func(f *cachekey.Facts) { f.Secrets[0] = secret("NPM_TOKENh", "", "unter4") }},
+		{"secret mounted elsewhere", func(f *cachekey.Facts) { f.Secrets[1] = secret("NETRC", "/netrc", "") }},
+		{"secret gone", func(f *cachekey.Facts) { f.Secrets = f.Secrets[:1] }},
+		{"key of the secrets", func(f *cachekey.Facts) { f.SecretKey = bytes.Repeat([]byte{2}, cachekey.SecretKeySize) }},
+		{"cache elsewhere", func(f *cachekey.Facts) { f.Caches[0].Path = "/npm" }},
+		{"another cache", func(f *cachekey.Facts) { f.Caches[0].Name = "npm2" }},
+		{"no cache", func(f *cachekey.Facts) { f.Caches = nil }},
+		{"not deterministic", func(f *cachekey.Facts) { f.Deterministic = nil }},
+		{"another epoch", func(f *cachekey.Facts) { f.Deterministic.Epoch = time.Unix(1000000001, 0) }},
+		{"another seed", func(f *cachekey.Facts) { f.Deterministic.Seed = "1" }},
 	}
 	seen := map[digest.Digest]string{key(t, vector(t)).Digest: "nothing"}
 	for _, c := range changes {
@@ -176,6 +210,10 @@ func TestInvalidFacts(t *testing.T) {
 		{"two commands", func(f *cachekey.Facts) { f.Command.Script = "#!/bin/sh\n" }},
 		{"variable twice", func(f *cachekey.Facts) { f.Env[0].Name = f.Env[1].Name }},
 		{"passed twice", func(f *cachekey.Facts) { f.PassEnv[0].Name = f.PassEnv[1].Name }},
+		{"secret twice", func(f *cachekey.Facts) { f.Secrets[0].Name = f.Secrets[1].Name }},
+		{"cache twice", func(f *cachekey.Facts) { f.Caches = append(f.Caches, f.Caches[0]) }},
+		{"secrets without a key", func(f *cachekey.Facts) { f.SecretKey = nil }},
+		{"secrets with a short key", func(f *cachekey.Facts) { f.SecretKey = f.SecretKey[1:] }},
 		{"value not UTF-8", func(f *cachekey.Facts) { f.Env[0].Value = "\xff" }},
 		{"word not UTF-8", func(f *cachekey.Facts) { f.Command = pipeline.Command{Argv: []string{"\xc3"}} }},
 		{"output not UTF-8", func(f *cachekey.Facts) { f.Outputs[0].Text = "a\xfe" }},

@@ -82,6 +82,15 @@ type Options struct {
 	// ReplayLogs emits what a step printed when its result was made, where
 	// that result is used again.
 	ReplayLogs bool
+	// Strict hides from steps what they did not declare, refuses what nobody
+	// can vouch for, and makes what steps do besides an error.
+	Strict bool
+	// Trace has executors say what steps looked for and did not find, and what
+	// they declared and did not read.
+	Trace bool
+	// Deterministic is what steps see in place of what differs from run to run;
+	// nil for the world as it is.
+	Deterministic *executor.Determinism
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -144,6 +153,7 @@ type run struct {
 	keeper *keeper
 	lander lander
 	source func() *receipt.Source // waits for the answer
+	key    func() ([]byte, error) // of the hashes of secrets
 
 	mu      sync.Mutex
 	outputs []tree.Tree // by place in the plan; what has landed so far
@@ -172,7 +182,7 @@ func Run(ctx context.Context, o Options) (*Record, error) {
 	}
 	defer root.Close()
 	r := &run{
-		Options: o, root: root,
+		Options: o, root: root, key: secretKey(root),
 		events:  event.NewRecorder(o.Sink, o.Now),
 		outputs: make([]tree.Tree, len(o.Plan.Steps)),
 	}

@@ -12,9 +12,9 @@ import (
 )
 
 // platformOf says what steps of a level run on: this machine's processor, and
-// for containers Linux, whatever this program runs on.
+// for containers and virtual machines Linux, whatever this program runs on.
 func platformOf(level pipeline.Isolation) string {
-	if level == pipeline.Container {
+	if level != pipeline.Process {
 		return "linux/" + runtime.GOARCH
 	}
 	return runtime.GOOS + "/" + runtime.GOARCH
@@ -65,13 +65,11 @@ func (e environment) declaredMap() map[string]string {
 	return m
 }
 
-// secrets returns the passed values, longest first, so that masking one does
-// not spoil another that holds it.
-func (e environment) secrets() []string {
+// passedValues returns what the caller's environment had.
+func (e environment) passedValues() []string {
 	var values []string
 	for _, p := range e.passed {
 		values = append(values, p.Value)
 	}
-	slices.SortFunc(values, func(a, b string) int { return len(b) - len(a) })
 	return values
 }

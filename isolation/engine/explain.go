@@ -39,7 +39,7 @@ type Explanation struct {
 
 // Explain computes the key of a step of the plan and compares it with that of
 // the step's last run. Nothing is run, locked or written in the project, but
-// for the digests of files. Outputs of steps that it needs are those that stand
+// for the digests of files and the key that secrets are hashed with. Outputs of steps that it needs are those that stand
 // in the project now. A step that the plan does not have is an error that
 // matches [plan.ErrNoStep].
 func Explain(ctx context.Context, o Options, step string) (*Explanation, error) {
@@ -56,7 +56,7 @@ func Explain(ctx context.Context, o Options, step string) (*Explanation, error) 
 		return nil, err
 	}
 	defer root.Close()
-	r := &run{Options: o, root: root, events: event.NewRecorder(o.Sink, o.Now)}
+	r := &run{Options: o, root: root, key: secretKey(root), events: event.NewRecorder(o.Sink, o.Now)}
 	r.openCache()
 	defer r.files.save(r.warn)
 	if r.keeper.store != nil {
@@ -71,6 +71,9 @@ func (w *walk) explain(ctx context.Context) (*Explanation, error) {
 		return nil, err
 	}
 	if err := w.resolveImage(ctx); err != nil {
+		return nil, err
+	}
+	if err := w.readSecrets(ctx); err != nil {
 		return nil, err
 	}
 	if err := w.computeKey(); err != nil {

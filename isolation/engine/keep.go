@@ -85,7 +85,7 @@ func (w *walk) confirmInputs(ctx context.Context) {
 		}
 		err = errors.New(cachekey.Reason([]cachekey.Change{{What: "inputs", Files: files}}))
 	}
-	w.warn("the result is not kept, because the step's inputs did not stay as they were while it ran: " + oneLine(err, w.env.secrets()))
+	w.warn("the result is not kept, because the step's inputs did not stay as they were while it ran: " + oneLine(err, w.hidden()))
 	w.changed = true
 }
 
@@ -97,7 +97,7 @@ func (w *walk) keep(ctx context.Context) {
 	w.doing("storing the result")
 	facts, err := json.Marshal(stepFacts{
 		Schema: factsSchema, Step: w.step.Name, Isolation: w.facts.Isolation, Network: w.facts.Network,
-		Engine: w.engine, Image: w.facts.Image, ExitCode: w.facts.ExitCode, Controls: w.facts.Controls, Log: w.facts.Log,
+		Strict: w.run.Strict, Log: w.facts.Log, findings: w.findings(),
 	})
 	if err == nil {
 		result := cache.Result{
@@ -122,11 +122,9 @@ type stepFacts struct {
 	Step      string        `json:"step"`
 	Isolation string        `json:"isolation"`
 	Network   string        `json:"network"`
-	Engine    string        `json:"engine"`
-	Image     string        `json:"image,omitempty"`
-	ExitCode  int           `json:"exit_code"`
-	Controls  []string      `json:"controls"`
+	Strict    bool          `json:"strict"`
 	Log       digest.Digest `json:"log"`
+	findings
 }
 
 const factsSchema = "attest.step/v1"

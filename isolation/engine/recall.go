@@ -47,7 +47,9 @@ func (w *walk) recall(ctx context.Context) (bool, error) {
 			return hit, err
 		}
 	}
-	w.why = w.run.keeper.reason(ctx, w.step.Name, w.preimage())
+	if w.why = w.unfit; w.why == "" {
+		w.why = w.run.keeper.reason(ctx, w.step.Name, w.preimage())
+	}
 	return false, w.expected()
 }
 
@@ -73,6 +75,9 @@ func (w *walk) lookUp(ctx context.Context, store *cache.Store) (bool, error) {
 		w.warn("a result in the cache is of no use: " + err.Error())
 		return false, nil
 	}
+	if w.unfit = w.misfit(facts); w.unfit != "" {
+		return false, nil
+	}
 	err = w.reuse(ctx, store, entry)
 	if errors.Is(err, cache.ErrMiss) { // the store has said what was wrong
 		w.removeDir()
@@ -82,12 +87,24 @@ func (w *walk) lookUp(ctx context.Context, store *cache.Store) (bool, error) {
 		return false, err
 	}
 	w.kept = true
-	w.facts.Cache, w.facts.ExitCode, w.facts.Controls = receipt.Hit, facts.ExitCode, facts.Controls
-	w.facts.Image, w.facts.Log = facts.Image, facts.Log
+	w.facts.Cache, w.facts.Log = receipt.Hit, facts.Log
+	w.restate(facts.findings)
 	if w.run.ReplayLogs {
 		w.replay(ctx, store, entry)
 	}
 	return true, nil
+}
+
+// misfit says why a result that is there does not do for this run, or nothing:
+// less was asked of the run that made it.
+func (w *walk) misfit(made stepFacts) string {
+	switch {
+	case w.run.Strict && !made.Strict:
+		return "last run without --strict"
+	case w.step.Attestation.Reproducible && made.Reproduction == nil:
+		return "not yet run twice"
+	}
+	return ""
 }
 
 // reuse makes the entry's outputs those of the project. An error that matches

@@ -109,7 +109,7 @@ func (w *walk) cover(files *folders) {
 	if w.facts.Status == receipt.Succeeded {
 		err = fmt.Errorf("naming files for the receipt: %w", err)
 		w.err = w.asStepError(err)
-		w.facts.Status, w.facts.Error = receipt.Failed, oneLine(err, w.env.secrets())
+		w.facts.Status, w.facts.Error = receipt.Failed, oneLine(err, w.hidden())
 	}
 }
 

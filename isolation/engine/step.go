@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,6 +33,8 @@ type walk struct {
 	err    error // of a step that failed, a *StepError
 	engine string
 
+	secrets []executor.Secret
+
 	dir   string // the step's own folder in .attest/tmp, relative to the project; empty where there is none yet
 	env   environment
 	image digest.Digest
@@ -39,6 +42,7 @@ type walk struct {
 	log   *stepLog
 
 	why      string             // the result of an earlier run is not used
+	unfit    string             // why a result that was found is not used
 	reserved *cache.Reservation // nil where there is none
 	changed  bool               // the inputs did not stay as they were while the command ran
 	kept     bool               // the result is in the cache
@@ -77,7 +81,7 @@ func (w *walk) walk(ctx context.Context) {
 		finished.Err = context.Cause(ctx)
 	default:
 		w.err = w.asStepError(err)
-		w.facts.Status, w.facts.Error = receipt.Failed, oneLine(err, w.env.secrets())
+		w.facts.Status, w.facts.Error = receipt.Failed, oneLine(err, w.hidden())
 		finished.Err = w.err
 	}
 	finished.Status = string(w.facts.Status)
@@ -92,10 +96,19 @@ func stopped(ctx context.Context, err error) bool {
 // phases is the walk: each phase takes what those before it found out.
 func (w *walk) phases(ctx context.Context) error {
 	defer w.release()
+	if w.step.Attestation.Reproducible {
+		return w.at(w.step.RunPos, "reproducible is not available in this version", "leave it out: every step runs once")
+	}
+	if err := w.refuseUnderStrict(); err != nil {
+		return err
+	}
 	if err := w.readInputs(ctx); err != nil {
 		return err
 	}
 	if err := w.resolveImage(ctx); err != nil {
+		return err
+	}
+	if err := w.readSecrets(ctx); err != nil {
 		return err
 	}
 	if err := w.computeKey(); err != nil {
@@ -162,10 +175,19 @@ func cutLast(s, sep string) (before, after string, found bool) {
 }
 
 func (w *walk) computeKey() error {
+	var secretKey []byte
+	if len(w.secrets) > 0 {
+		var err error
+		if secretKey, err = w.run.key(); err != nil {
+			return err
+		}
+	}
 	key, err := cachekey.New(cachekey.Facts{
 		Command: w.step.Run, Env: w.env.declared, PassEnv: w.env.passed,
 		Inputs: w.result.Inputs, Outputs: w.step.Outputs, WorkingDir: w.step.WorkingDir,
 		Image: w.image, Isolation: w.step.Isolation, Network: w.step.Network,
+		NetworkAllow: w.step.NetworkAllow, CPUs: w.step.Limits.CPUs,
+		Secrets: w.secrets, SecretKey: secretKey, Caches: w.cacheFolders(), Deterministic: w.run.Deterministic,
 		Platform: platformOf(w.step.Isolation),
 	})
 	if err != nil {
@@ -197,14 +219,14 @@ func (w *walk) execute(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.facts.ExitCode, w.facts.Controls, w.engine = out.ExitCode, out.Controls, out.Engine
+	w.note(out)
 	if err := w.sameImage(out.Image); err != nil {
 		return err
 	}
 	if out.ExitCode != 0 || out.TimedOut {
 		return w.commandError(out)
 	}
-	return logErr
+	return errors.Join(logErr, w.strictFindings())
 }
 
 // sameImage makes sure that what ran is what the key names.
@@ -228,9 +250,30 @@ func (w *walk) job() executor.Job {
 		Step: w.step.Name, Pos: w.step.RunPos,
 		Command: w.step.Run, Env: w.env.effective(), WorkingDir: w.step.WorkingDir,
 		Image: w.step.Image, Network: w.step.Network, Timeout: w.step.Timeout,
+		Limits: w.step.Limits, NetworkAllow: w.step.NetworkAllow, Secrets: w.secrets, Caches: w.cacheFolders(),
+		Strict: w.run.Strict, Trace: w.run.Trace, Deterministic: w.run.Deterministic,
 		Root: w.run.Root, Inputs: w.result.Inputs, Outputs: w.step.Outputs,
 		Staging: w.run.space.abs(w.staging()),
 	}
+}
+
+func (w *walk) cacheFolders() []executor.CacheFolder {
+	var all []executor.CacheFolder
+	for _, c := range w.step.Caches {
+		all = append(all, executor.CacheFolder{Name: c.Name, Path: c.Path})
+	}
+	return all
+}
+
+// hidden returns what no record may hold, longest first, so that masking one
+// value does not spoil another that holds it.
+func (w *walk) hidden() []string {
+	values := w.env.passedValues()
+	for _, s := range w.secrets {
+		values = append(values, string(s.Value.Reveal()))
+	}
+	slices.SortFunc(values, func(a, b string) int { return len(b) - len(a) })
+	return values
 }
 
 func (w *walk) progress(p executor.Progress) {

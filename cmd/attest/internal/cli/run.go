@@ -30,11 +30,13 @@ type runCmd struct {
 	Verify    *bool    `negatable:"" help:"Verify the receipt after the run."`
 	NoCache   bool     `help:"Run every step, and keep no result."`
 	Expect    bool     `name:"expect-cached" help:"Fail where a step would have to run, and run none."`
+	Strict    bool     `help:"Hide from steps what they do not declare, and fail where they do what they did not declare."`
+	Trace     bool     `help:"Say what steps looked for and did not find, and what they declared and did not read."`
 	Replay    bool     `name:"replay-logs" help:"Show what a step printed when its cached result was made."`
 	Jobs      *string  `short:"j" placeholder:"N" help:"Run N steps at once (default: one per processor)."`
 	KeepGoing *bool    `negatable:"" help:"After a failure, go on with steps that do not need what failed."`
 	DryRun    bool     `help:"Say what would run, and run nothing."`
-	Isolation *string  `placeholder:"LEVEL" help:"Run every step at this level: process or container."`
+	Isolation *string  `placeholder:"LEVEL" help:"Run every step at this level: process, container or vm."`
 	Engine    *string  `placeholder:"ADDR" help:"The BuildKit for container steps (default: the embedded one)."`
 	Progress  *string  `placeholder:"MODE" help:"auto, tty, plain, json or quiet, on stderr."`
 	Output    string   `short:"o" placeholder:"FILE" help:"Write a copy of the receipt there."`
@@ -164,6 +166,7 @@ func (c *runCmd) execute(ctx context.Context, env *Env, settings *config.Set, ro
 		Jobs: settings.Jobs(), KeepGoing: settings.Bool(config.KeepGoing),
 		Environ: env.Environ, Sink: screen, Now: env.Now, Version: version.Version,
 		CacheDir: cacheDir, NoCache: c.NoCache, ExpectCached: c.Expect, ReplayLogs: c.Replay,
+		Strict: c.Strict, Trace: c.Trace,
 	})
 }
 
@@ -267,6 +270,8 @@ func atLevel(p *pipeline.Pipeline, level string) (*pipeline.Pipeline, error) {
 		want := pipeline.Isolation(level)
 		switch {
 		case s.Isolation == want:
+		case want == pipeline.Process && (s.Network == pipeline.NetworkRecorded || len(s.Caches) > 0):
+			errs = append(errs, fmt.Errorf("--isolation %s: step %s asks for what a process does not have", level, s.Name))
 		case want == pipeline.Process:
 			s.Isolation, s.Image, s.Network = want, "", pipeline.NetworkHost
 		case s.Image == "" && p.Image == "":
@@ -275,12 +280,15 @@ func atLevel(p *pipeline.Pipeline, level string) (*pipeline.Pipeline, error) {
 			if s.Image == "" {
 				s.Image = p.Image
 			}
-			s.Isolation, s.Network = want, pipeline.NetworkNone
+			if s.Network == pipeline.NetworkHost {
+				s.Network = pipeline.NetworkNone
+			}
+			s.Isolation = want
 		}
 		moved.Steps[i] = s
 	}
 	if err := errors.Join(errs...); err != nil {
-		return nil, &usageError{err: err, hints: []string{"give the steps an image, or the pipeline one for all"}}
+		return nil, &usageError{err: err, hints: []string{"choose a level that every step can have; those other than process need an image"}}
 	}
 	return &moved, nil
 }

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"github.com/attest-pipeline/attest/attestation/receipt"
+	"github.com/attest-pipeline/attest/isolation/executor"
+)
+
+// findings are what is known of how a step ran besides what the pipeline says:
+// the part of a receipt's step that a cached result brings along.
+type findings struct {
+	Engine     string          `json:"engine"`
+	Image      string          `json:"image,omitempty"`
+	ExitCode   int             `json:"exit_code"`
+	Controls   []string        `json:"controls"`
+	Caches     []string        `json:"caches,omitempty"`
+	Secrets    []string        `json:"secrets,omitempty"`
+	Fetched    []receipt.Fetch `json:"fetched,omitempty"`
+	Read       []receipt.File  `json:"read,omitempty"`
+	Programs   []receipt.File  `json:"programs,omitempty"`
+	Unexpected []string        `json:"unexpected,omitempty"`
+	Modified   []string        `json:"modified,omitempty"`
+
+	Reproduction *receipt.Reproduction `json:"reproduction,omitempty"`
+}
+
+// note takes what the executor found out into the facts.
+func (w *walk) note(out executor.Outcome) {
+	w.engine = out.Engine
+	w.facts.ExitCode, w.facts.Controls = out.ExitCode, out.Controls
+	w.facts.Fetched, w.facts.Read, w.facts.Programs = nil, filesOf(out.Read), filesOf(out.Programs)
+	for _, f := range out.Fetched {
+		w.facts.Fetched = append(w.facts.Fetched, receipt.Fetch(f))
+	}
+	w.facts.Unexpected, w.facts.Modified = out.Unexpected, out.Modified
+	for _, c := range w.step.Caches {
+		w.facts.Caches = append(w.facts.Caches, c.Name)
+	}
+}
+
+func filesOf(all []executor.File) []receipt.File {
+	var files []receipt.File
+	for _, f := range all {
+		files = append(files, receipt.File{Path: f.Path, Hash: f.Digest})
+	}
+	return files
+}
+
+// findings returns what is to be kept of the facts.
+func (w *walk) findings() findings {
+	f := &w.facts
+	return findings{
+		Engine: w.engine, Image: f.Image, ExitCode: f.ExitCode, Controls: f.Controls,
+		Caches: f.Caches, Secrets: f.Secrets, Fetched: f.Fetched, Read: f.Read, Programs: f.Programs,
+		Unexpected: f.Unexpected, Modified: f.Modified, Reproduction: f.Reproduction,
+	}
+}
+
+// restate is the way back: what was true when the result was made stands in the
+// receipt of every run that uses it.
+func (w *walk) restate(k findings) {
+	f := &w.facts
+	f.Image, f.ExitCode, f.Controls = k.Image, k.ExitCode, k.Controls
+	f.Caches, f.Secrets, f.Fetched, f.Read, f.Programs = k.Caches, k.Secrets, k.Fetched, k.Read, k.Programs
+	f.Unexpected, f.Modified, f.Reproduction = k.Unexpected, k.Modified, k.Reproduction
+}
