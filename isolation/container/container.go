@@ -24,8 +24,8 @@ import (
 	_ "github.com/moby/buildkit/util/grpcutil/encoding/proto"
 
 	"github.com/attest-pipeline/attest/attestation/digest"
-	"github.com/attest-pipeline/attest/isolation/container/connect"
 	"github.com/attest-pipeline/attest/frontend/pipeline"
+	"github.com/attest-pipeline/attest/isolation/container/connect"
 	"github.com/attest-pipeline/attest/isolation/executor"
 	"github.com/attest-pipeline/attest/isolation/image"
 	"github.com/attest-pipeline/attest/llb/compile"
