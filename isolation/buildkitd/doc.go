@@ -19,5 +19,8 @@
 // A step without a network has a loopback interface and nothing else. A step
 // whose network is open is in the network of this host, whose loopback
 // services it can reach; receipts show that the control network-none was not
-// in force.
+// in force. A step whose network is recorded reaches BuildKit's proxy and
+// nothing else: recorded_linux.go makes it, egress_linux.go is its way out,
+// fetchlog_linux.go sees to it that what is stated is everything. It needs no
+// network plugins and no firewall rules of this host.
 package buildkitd

@@ -75,7 +75,7 @@ func writeNetworkFiles(bundle string, meta executor.Meta) (networkFiles, error) 
 		fmt.Fprintf(&hosts, "%s\t%s\n", h.IP, h.Host)
 	}
 	var servers []byte
-	if meta.NetMode != pb.NetMode_NONE {
+	if meta.NetMode != pb.NetMode_NONE && meta.Proxy == nil {
 		var err error
 		// The step is in the network of this host, so what this host asks will
 		// answer the step as well.

@@ -21,9 +21,6 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 )
 
-// errProxy is for a client that asks for what this engine does not offer.
-var errProxy = errors.New("a recorded network is not available")
-
 // steps is what BuildKit runs processes by. It runs steps itself, so that what
 // a step sees depends on nothing but the step, and leaves containers that
 // somebody talks to (debugging shells, containers of a gateway frontend) to
@@ -36,6 +33,7 @@ type steps struct {
 	dir        string            // of the bundles of running containers
 	cgroup     string            // the parent of their cgroups
 	networks   map[pb.NetMode]network.Provider
+	recorded   network.ProxyProvider
 }
 
 // Run runs one process in a container and waits for it.
@@ -47,7 +45,7 @@ func (s *steps) Run(ctx context.Context, id string, root executor.Mount, mounts 
 		return s.containers.Run(ctx, id, root, mounts, process, started)
 	}
 	if process.Meta.Proxy != nil {
-		return nil, errProxy
+		return nil, s.runRecorded(ctx, root, mounts, process, started)
 	}
 	return nil, s.run(ctx, root, mounts, process, started)
 }
@@ -115,13 +113,9 @@ func mountRoot(ctx context.Context, root executor.Mount, path string) (rootfs st
 // spec says what the container is like. done releases its mounts.
 func (s *steps) spec(ctx context.Context, id, bundle, rootfs string, readonly bool, mounts []executor.Mount, meta executor.Meta,
 ) (spec *specs.Spec, done func(), err error) {
-	provider, ok := s.networks[meta.NetMode]
-	if !ok {
-		return nil, nil, fmt.Errorf("unknown network mode %s", meta.NetMode)
-	}
-	namespace, err := provider.New(ctx, meta.Hostname, network.NamespaceOptions{})
+	namespace, err := s.network(ctx, meta)
 	if err != nil {
-		return nil, nil, fmt.Errorf("making the network: %w", err)
+		return nil, nil, err
 	}
 	files, err := writeNetworkFiles(bundle, meta)
 	if err != nil {
@@ -142,6 +136,10 @@ func (s *steps) spec(ctx context.Context, id, bundle, rootfs string, readonly bo
 	spec.Root.Path = rootfs
 	spec.Root.Readonly = readonly || meta.ReadonlyRootFS
 	harden(spec, len(meta.Ulimit) == 0)
+	if err := furnish(spec, namespace, bundle, rootfs); err != nil {
+		unmount()
+		return nil, nil, errors.Join(err, namespace.Close())
+	}
 	return spec, func() { unmount(); namespace.Close() }, nil
 }
 

@@ -60,6 +60,7 @@ func newWorker(ctx context.Context, o Options, files launch.Files) (*base.Worker
 		pb.NetMode_HOST:  network.NewHostProvider(),
 		pb.NetMode_NONE:  network.NewNoneProvider(),
 	}
+	opt.ProxyProvider = &recordedNetworks{root: opt.Root}
 	opt.Executor, err = newExecutor(opt, runtime, files)
 	if err != nil {
 		return nil, about, err
@@ -91,6 +92,7 @@ func newExecutor(opt base.WorkerOpt, runtime string, files launch.Files) (execut
 		CommandCandidates:   []string{runtime},
 		DefaultCgroupParent: cgroup,
 		ResourceMonitor:     monitor,
+		ProxyProvider:       opt.ProxyProvider,
 	}, opt.NetworkProviders)
 	if err != nil {
 		return nil, err
@@ -102,6 +104,7 @@ func newExecutor(opt base.WorkerOpt, runtime string, files launch.Files) (execut
 	}
 	return &steps{
 		containers: containers, runtime: runtime, dir: dir, cgroup: cgroup, networks: opt.NetworkProviders,
+		recorded: opt.ProxyProvider,
 	}, nil
 }
 

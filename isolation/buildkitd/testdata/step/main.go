@@ -6,7 +6,9 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"strconv"
@@ -40,14 +42,89 @@ func main() {
 	case "exit": // CODE
 		n, _ := strconv.Atoi(args[0])
 		os.Exit(n)
-	case "dial": // ADDRESS
-		conn, err := net.DialTimeout("tcp", args[0], 5*time.Second)
+	case "dial": // ADDRESS, or the path of a socket
+		kind := "tcp"
+		if strings.HasPrefix(args[0], "/") {
+			kind = "unix"
+		}
+		conn, err := net.DialTimeout(kind, args[0], 5*time.Second)
 		if err != nil {
 			fail(err)
 		}
 		conn.Close()
 		fmt.Println("connected")
+	case "fetch": // METHOD URL...
+		for _, url := range args[1:] {
+			fetch(args[0], url)
+		}
+	case "tunnel": // ADDRESS, by the proxy, for something that is not TLS
+		tunnel(args[0])
+	case "upgrade": // URL, to a websocket
+		upgrade(args[0])
+	case "ask": // HOST, of the machine's name servers
+		addrs, err := net.LookupHost(args[0])
+		if err != nil {
+			fail(err)
+		}
+		fmt.Println("resolved to", addrs)
+	case "send": // NETWORK ADDRESS, without knowing whether it arrives
+		conn, err := net.Dial(args[0], args[1])
+		if err == nil {
+			_, err = conn.Write([]byte("hello"))
+		}
+		if err != nil {
+			fail(err)
+		}
+		fmt.Println("sent")
 	}
+}
+
+func tunnel(address string) {
+	proxy, err := net.Dial("tcp", strings.TrimPrefix(os.Getenv("HTTP_PROXY"), "http://"))
+	if err != nil {
+		fail(err)
+	}
+	fmt.Fprintf(proxy, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\nGET /file HTTP/1.1\r\nHost: %s\r\n\r\n", address, address, address)
+	_ = proxy.SetDeadline(time.Now().Add(5 * time.Second))
+	answer, err := io.ReadAll(proxy)
+	fmt.Printf("%q %v\n", answer, err)
+	if !strings.Contains(string(answer), "content") {
+		os.Exit(1)
+	}
+}
+
+func upgrade(url string) {
+	req, err := http.NewRequest(http.MethodGet, url, nil)
+	if err != nil {
+		fail(err)
+	}
+	req.Header.Set("Connection", "Upgrade")
+	req.Header.Set("Upgrade", "websocket")
+	res, err := http.DefaultTransport.RoundTrip(req)
+	if err != nil {
+		fail(err)
+	}
+	if res.StatusCode != http.StatusSwitchingProtocols {
+		fail(fmt.Errorf("the answer is %s", res.Status))
+	}
+}
+
+// fetch prints what a server says, asked as the environment has it.
+func fetch(method, url string) {
+	req, err := http.NewRequest(method, url, nil)
+	if err != nil {
+		fail(err)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		fail(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		fail(err)
+	}
+	fmt.Printf("%d %s\n", res.StatusCode, body)
 }
 
 func look() {

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package buildkitd
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/moby/buildkit/executor"
+	"github.com/moby/buildkit/solver/pb"
+	"github.com/moby/buildkit/util/network"
+	"github.com/moby/buildkit/util/network/proxyprovider"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+)
+
+// recordedNetworks makes the networks of steps whose network is recorded: a
+// namespace from which nothing can be reached but BuildKit's proxy, which
+// fetches on the step's behalf by our egress. Nothing is made before the first
+// such step: the proxy's authority is a key that takes long to make. Safe for
+// concurrent use.
+type recordedNetworks struct {
+	root string // where the namespaces are kept
+
+	mu      sync.Mutex
+	proxies network.ProxyProvider // nil before it is needed
+}
+
+var _ network.ProxyProvider = (*recordedNetworks)(nil)
+
+// NewProxy implements [network.ProxyProvider].
+func (r *recordedNetworks) NewProxy(ctx context.Context, c *network.ProxyConfig) (network.ProxyNamespace, error) {
+	proxies, err := r.provider()
+	if err != nil {
+		return nil, fmt.Errorf("preparing recorded networks: %w", err)
+	}
+	ns, err := proxies.NewProxy(ctx, c)
+	if err != nil {
+		return nil, fmt.Errorf("making a recorded network: %w", err)
+	}
+	return ns, nil
+}
+
+func (r *recordedNetworks) provider() (network.ProxyProvider, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.proxies != nil {
+		return r.proxies, nil
+	}
+	var err error
+	r.proxies, err = proxyprovider.New(proxyprovider.Opt{
+		Root:            r.root,
+		EgressProviders: map[pb.NetMode]network.Provider{pb.NetMode_UNSET: egress{stall: stallTimeout}},
+	})
+	return r.proxies, err
+}
+
+// Close removes what was made.
+func (r *recordedNetworks) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.proxies == nil {
+		return nil
+	}
+	return r.proxies.Close()
+}
+
+// network makes the network that a process asks for.
+func (s *steps) network(ctx context.Context, meta executor.Meta) (network.Namespace, error) {
+	if meta.Proxy != nil {
+		return s.recorded.NewProxy(ctx, meta.Proxy)
+	}
+	provider, ok := s.networks[meta.NetMode]
+	if !ok {
+		return nil, fmt.Errorf("unknown network mode %s", meta.NetMode)
+	}
+	namespace, err := provider.New(ctx, meta.Hostname, network.NamespaceOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("making the network: %w", err)
+	}
+	return namespace, nil
+}
+
+// runRecorded is run for a step whose network is recorded. What BuildKit is
+// told of the step's requests is either all of them, or that something is
+// missing.
+func (s *steps) runRecorded(ctx context.Context, root executor.Mount, mounts []executor.Mount, process executor.ProcessInfo, started chan<- struct{}) error {
+	asked := process.Meta.Proxy
+	log := newFetchLog(asked.Policy)
+	process.Meta.Proxy = &network.ProxyConfig{Policy: log, Capture: log.capture, EgressMode: process.Meta.NetMode}
+	err := s.run(ctx, root, mounts, process, started)
+	log.handOver(asked.Capture)
+	return err
+}
+
+// furnish gives a container with a recorded network what it reaches the proxy
+// by: its address, and trust in the certificates by which it stands in for
+// servers. Other networks need nothing.
+func furnish(spec *specs.Spec, namespace network.Namespace, bundle, rootfs string) error {
+	proxy, ok := namespace.(network.ProxyNamespace)
+	if !ok {
+		return nil
+	}
+	spec.Process.Env = executor.ReplaceEnv(spec.Process.Env, proxy.ProxyEnv())
+	if err := trustProxy(spec, proxy.ProxyCACert(), bundle, rootfs); err != nil {
+		return fmt.Errorf("making the step trust the proxy: %w", err)
+	}
+	return nil
+}
