@@ -126,7 +126,10 @@ func (c container) pid() int {
 
 // outcome turns the runtime's end into what BuildKit expects.
 func (c container) outcome(ctx context.Context, err error, valid []int) error {
-	if cause := context.Cause(ctx); cause != nil {
+	var full *diskError
+	if cause := context.Cause(ctx); errors.As(cause, &full) {
+		return full
+	} else if cause != nil {
 		return &gatewayapi.ExitError{ExitCode: gatewayapi.UnknownExitStatus, Err: cause}
 	}
 	code := 0

@@ -93,16 +93,19 @@ func (e *engine) Register(s *grpc.Server) { e.controller.Register(s) }
 // Close closes every database.
 func (e *engine) Close() error { return e.controller.Close() }
 
-// controls name the protections that every step of this engine has.
-func controls() []string {
-	list := []string{"capabilities-dropped", "ipc-namespace", "mount-namespace", "pid-namespace", "resource-limits"}
+// controls name the protections that every step of this engine has, whatever
+// its definition asks for. container's TestControls looks from inside whether
+// they are in force.
+func controls(b bounds) []string {
+	list := append(b.controls(),
+		"capabilities-dropped", "disk-reserve", "ipc-namespace", "mount-namespace", "no-new-privileges",
+		"pid-namespace", "uts-namespace")
 	if _, err := os.Stat("/proc/self/ns/cgroup"); err == nil {
 		list = append(list, "cgroup-namespace")
 	}
 	if seccomp.IsEnabled() {
 		list = append(list, "seccomp")
 	}
-	list = append(list, "uts-namespace")
 	slices.Sort(list)
 	return list
 }

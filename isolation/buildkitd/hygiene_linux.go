@@ -49,12 +49,23 @@ func raiseLimits() {
 	}
 }
 
-// stepLimits are the limits as the runtime is told.
-func stepLimits() []specs.POSIXRlimit {
+// stepLimits are the limits as the runtime is told: those that the step asks
+// for, and the others that every step has. "nproc" is none of them, see
+// [bounds.apply].
+func stepLimits(asked []*pb.Ulimit) []specs.POSIXRlimit {
 	var list []specs.POSIXRlimit
+	named := map[string]bool{}
+	for _, a := range asked {
+		if a.Name == "nproc" {
+			continue
+		}
+		name := "RLIMIT_" + strings.ToUpper(a.Name)
+		named[name] = true
+		list = append(list, specs.POSIXRlimit{Type: name, Soft: uint64(a.Soft), Hard: uint64(a.Hard)})
+	}
 	for _, l := range limits() {
 		var now unix.Rlimit
-		if unix.Getrlimit(l.kind, &now) == nil {
+		if !named[l.name] && unix.Getrlimit(l.kind, &now) == nil {
 			hard := min(l.hard, now.Max)
 			list = append(list, specs.POSIXRlimit{Type: l.name, Soft: min(l.soft, hard), Hard: hard})
 		}
@@ -90,12 +101,22 @@ func writeNetworkFiles(bundle string, meta executor.Meta) (networkFiles, error) 
 	return files, err
 }
 
-// harden takes out of a container what would tell it about this host, or what
-// costs time and serves nobody.
-func harden(spec *specs.Spec, ownLimits bool) {
-	if ownLimits {
-		spec.Process.Rlimits = stepLimits()
+// capabilities are what root in a container may do beyond what everybody may,
+// the least with which builds run that were tried: unpacking archives with
+// their owners, installing, package managers, tests that give up root and end
+// what they started as another user. Not among them, of what Docker grants: raw
+// packets, ports below 1024, devices, file capabilities, chroot, the audit log.
+func capabilities() []string {
+	return []string{
+		"CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_FSETID",
+		"CAP_KILL", "CAP_SETGID", "CAP_SETUID",
 	}
+}
+
+// harden takes from a container what builds do not need, what would tell it
+// about this host, and what costs time and serves nobody.
+func harden(spec *specs.Spec) {
+	spec.Process.NoNewPrivileges = true
 	if !hasNamespace(spec, specs.CgroupNamespace) {
 		// With cgroup v1 the mount would show the host's hierarchy, and a
 		// namespace hides the container's name.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/containerd/containerd/v2/core/mount"
+	containerdoci "github.com/containerd/containerd/v2/pkg/oci"
 	"github.com/containerd/continuity/fs"
 	"github.com/moby/buildkit/executor"
 	"github.com/moby/buildkit/executor/oci"
@@ -30,8 +31,9 @@ import (
 type steps struct {
 	containers executor.Executor // BuildKit's own
 	runtime    string            // path of runc or crun
-	dir        string            // of the bundles of running containers
+	dir        string            // of the bundles of running containers, in memory: they may hold secrets
 	cgroup     string            // the parent of their cgroups
+	bounds     bounds
 	networks   map[pb.NetMode]network.Provider
 	recorded   network.ProxyProvider
 }
@@ -88,7 +90,9 @@ func (s *steps) run(ctx context.Context, root executor.Mount, mounts []executor.
 	if err := c.write(spec); err != nil {
 		return err
 	}
-	return c.run(ctx, process, started)
+	guarded, stop := guardDisk(ctx, filepath.Dir(s.dir))
+	defer stop()
+	return c.run(guarded, process, started)
 }
 
 // mountRoot mounts a step's root file system at path. release undoes it.
@@ -129,14 +133,15 @@ func (s *steps) spec(ctx context.Context, id, bundle, rootfs string, readonly bo
 		return nil, nil, errors.Join(err, namespace.Close())
 	}
 	spec, unmount, err := oci.GenerateSpec(ctx, meta, mounts, id, files.resolvConf, files.hosts, namespace,
-		s.cgroup, oci.ProcessSandbox, nil, "", false, "", nil, oci.WithUIDGID(uid, gid, groups))
+		s.cgroup, oci.ProcessSandbox, nil, "", false, "", nil,
+		oci.WithUIDGID(uid, gid, groups), containerdoci.WithCapabilities(capabilities()))
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("describing the container: %w", err), namespace.Close())
 	}
 	spec.Root.Path = rootfs
 	spec.Root.Readonly = readonly || meta.ReadonlyRootFS
-	harden(spec, len(meta.Ulimit) == 0)
-	if err := furnish(spec, namespace, bundle, rootfs); err != nil {
+	harden(spec)
+	if err := errors.Join(s.bounds.apply(spec, meta), furnish(spec, namespace, bundle, rootfs)); err != nil {
 		unmount()
 		return nil, nil, errors.Join(err, namespace.Close())
 	}

@@ -29,6 +29,7 @@ import (
 	"github.com/moby/buildkit/worker/base"
 	"github.com/moby/buildkit/worker/label"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/unix"
 
 	"github.com/attest-pipeline/attest/isolation/buildkitd/launch"
 )
@@ -49,7 +50,7 @@ func newWorker(ctx context.Context, o Options, files launch.Files) (*base.Worker
 		return nil, launch.Status{}, err
 	}
 	stacking := chooseSnapshotter(files.Root)
-	about := launch.Status{Runtime: runtime, Snapshotter: stacking.name, Network: openNetwork, Controls: controls()}
+	about := launch.Status{Runtime: runtime, Snapshotter: stacking.name, Network: openNetwork}
 
 	opt, err := openStores(filepath.Join(files.Root, stacking.name), stacking)
 	if err != nil {
@@ -61,7 +62,9 @@ func newWorker(ctx context.Context, o Options, files launch.Files) (*base.Worker
 		pb.NetMode_NONE:  network.NewNoneProvider(),
 	}
 	opt.ProxyProvider = &recordedNetworks{root: opt.Root}
-	opt.Executor, err = newExecutor(opt, runtime, files)
+	bounds := newBounds(cgroupParent(files))
+	about.Controls, about.Limits = controls(bounds), bounds.limits()
+	opt.Executor, err = newExecutor(opt, runtime, files, bounds)
 	if err != nil {
 		return nil, about, err
 	}
@@ -81,7 +84,7 @@ func newWorker(ctx context.Context, o Options, files launch.Files) (*base.Worker
 }
 
 // newExecutor makes what runs processes, for the worker to be.
-func newExecutor(opt base.WorkerOpt, runtime string, files launch.Files) (executor.Executor, error) {
+func newExecutor(opt base.WorkerOpt, runtime string, files launch.Files, bounds bounds) (executor.Executor, error) {
 	cgroup := cgroupParent(files)
 	monitor, err := resources.NewMonitor()
 	if err != nil {
@@ -102,9 +105,12 @@ func newExecutor(opt base.WorkerOpt, runtime string, files launch.Files) (execut
 	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o711)); err != nil {
 		return nil, err
 	}
+	if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=0711"); err != nil {
+		return nil, fmt.Errorf("mounting %s: %w", dir, err)
+	}
 	return &steps{
 		containers: containers, runtime: runtime, dir: dir, cgroup: cgroup, networks: opt.NetworkProviders,
-		recorded: opt.ProxyProvider,
+		recorded: opt.ProxyProvider, bounds: bounds,
 	}, nil
 }
 

@@ -9,16 +9,17 @@ import (
 	"github.com/attest-pipeline/attest/isolation/container/connect"
 )
 
-// controls names what is in force for a step, ordered. TestControls looks from
-// inside a container whether it is true.
+// controls names what is in force for a step, ordered: what the step's
+// definition asks of every BuildKit, and what the embedded engine says that it
+// does for every step. TestControls looks from inside a container whether it is
+// true.
 func controls(conn *connect.Conn, network pipeline.Network) []string {
-	var list []string
+	list := []string{"read-only-root"}
 	if network != pipeline.NetworkOpen {
 		list = append(list, "network-none")
 	}
 	if conn.Embedded != nil {
-		list = append(list, "mount-namespace", "pid-namespace", "ipc-namespace", "uts-namespace",
-			"seccomp", "capabilities-dropped")
+		list = append(list, conn.Embedded.Controls...)
 	}
 	slices.Sort(list)
 	return list

@@ -30,6 +30,7 @@ import (
 	"github.com/attest-pipeline/attest/attestation/tree"
 	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/isolation/buildkitd/buildkitdtest"
+	"github.com/attest-pipeline/attest/isolation/buildkitd/launch"
 	"github.com/attest-pipeline/attest/isolation/container"
 	"github.com/attest-pipeline/attest/isolation/container/connect"
 	"github.com/attest-pipeline/attest/isolation/executor"
@@ -53,7 +54,8 @@ func TestControls(t *testing.T) {
 	img := imagetest.Busybox(t)
 	staging, outcome := run(t, e, job(img, t.TempDir(), tree.Tree{}, `
 		mkdir out; cat /proc/self/status > out/status
-		for n in mnt pid ipc uts net; do readlink /proc/self/ns/$n > out/$n; done
+		for n in mnt pid ipc uts net cgroup; do readlink /proc/self/ns/$n > out/$n; done
+		for d in / /etc /usr /bin /var /run; do [ ! -d $d ] || ! touch $d/probe || echo $d; done 2>/dev/null > out/written
 		ls /sys/class/net > out/interfaces
 		ip route > out/routes`, "out"))
 	see := func(name string) string { return strings.TrimSpace(read(t, filepath.Join(staging, "out", name))) }
@@ -70,15 +72,22 @@ func TestControls(t *testing.T) {
 			status[key] = strings.TrimSpace(value)
 		}
 	}
-	const all = "000001ffffffffff"
+	const capabilities = "00000000000000fb" // the bits of those that package buildkitd names
+	held := heldTo(t, e, img)
 	inForce := map[string]bool{
+		"read-only-root":   see("written") == "",
+		"cgroup-namespace": own("cgroup"),
+		"pids-limit":       held["pids.max"] == "8192",
+		"memory-limit":     held["memory.limit_in_bytes"] != "" && len(held["memory.limit_in_bytes"]) < 19 || held["memory.max"] != "" && held["memory.max"] != "max",
+		// What it does is tested where it is made, since it takes a full disk.
+		"disk-reserve":         true,
 		"mount-namespace":      own("mnt"),
 		"pid-namespace":        own("pid"),
 		"ipc-namespace":        own("ipc"),
 		"uts-namespace":        own("uts"),
 		"network-none":         own("net") && see("interfaces") == "lo" && see("routes") == "",
 		"seccomp":              status["Seccomp"] == "2",
-		"capabilities-dropped": status["CapEff"] == status["CapBnd"] && status["CapEff"] < all && status["CapEff"] != "",
+		"capabilities-dropped": status["CapEff"] == capabilities && status["CapBnd"] == capabilities,
 		"no-new-privileges":    status["NoNewPrivs"] == "1",
 	}
 	for control, is := range inForce {
@@ -98,6 +107,34 @@ func TestControls(t *testing.T) {
 	}
 }
 
+// heldTo returns what the cgroups of a running step say, as this host sees it,
+// by the names of their files.
+func heldTo(t *testing.T, e *container.Executor, img string) map[string]string {
+	t.Helper()
+	files, err := launch.FilesIn(buildkitdtest.Shared(t).StateDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	held := map[string]string{}
+	j := job(img, t.TempDir(), tree.Tree{}, "echo runs; sleep 1")
+	j.Staging = t.TempDir()
+	_, err = e.Run(t.Context(), j, executor.Streams{Stdout: writerFunc(func() {
+		parent := "attest-" + files.Name() + "/buildkit/*/*"
+		for _, pattern := range []string{"/sys/fs/cgroup/" + parent, "/sys/fs/cgroup/*/" + parent} {
+			names, _ := filepath.Glob(pattern)
+			for _, name := range names {
+				if text, err := os.ReadFile(name); err == nil {
+					held[filepath.Base(name)] = strings.TrimSpace(string(text))
+				}
+			}
+		}
+	})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return held
+}
+
 // TestOtherEngine: of an engine that somebody else set up, nothing is claimed
 // but what every BuildKit does when it is asked.
 func TestOtherEngine(t *testing.T) {
@@ -110,7 +147,7 @@ func TestOtherEngine(t *testing.T) {
 	})
 	defer e.Close()
 	_, outcome := run(t, e, job(imagetest.Busybox(t), t.TempDir(), tree.Tree{}, "true"))
-	if want := []string{"network-none"}; !slices.Equal(outcome.Controls, want) {
+	if want := []string{"network-none", "read-only-root"}; !slices.Equal(outcome.Controls, want) {
 		t.Errorf("controls %q, want %q", outcome.Controls, want)
 	}
 	if strings.Contains(outcome.Engine, "embedded") {

@@ -139,7 +139,9 @@ func (s Step) Exec(workspace llb.State) (llb.State, error) {
 		llb.Args(args),
 		llb.Dir(path.Join(Workspace, s.WorkingDir)),
 		llb.Network(network),
+		llb.ReadonlyRootFS(),
 	}
+	run = append(run, s.folders(root)...)
 	for _, v := range env {
 		run = append(run, llb.AddEnv(v.Name, v.Value))
 	}

@@ -69,8 +69,11 @@ type Status struct {
 	Snapshotter string `json:"snapshotter,omitempty"`
 	Network     string `json:"network,omitempty"`
 	// Controls name the protections that every step of this engine has,
-	// sorted; those of its network are not among them.
+	// sorted. Those that a step's definition asks for are not among them.
 	Controls []string `json:"controls,omitempty"`
+	// Limits name the limits that the engine can hold a step to, as controls
+	// do, sorted. It fails a step that asks for another one.
+	Limits []string `json:"limits,omitempty"`
 
 	Address  string    `json:"address"` // unix://...
 	StateDir string    `json:"state_dir"`
