@@ -85,7 +85,7 @@ func (e *Executor) Close() error {
 // is part of this program; of any other engine only what the step's definition
 // asks of every BuildKit is named, which is the absence of a network.
 func (e *Executor) Run(ctx context.Context, job executor.Job, streams executor.Streams) (executor.Outcome, error) {
-	if err := job.RefuseBeyond(pipeline.Container, executor.AbilityNoNetwork, executor.AbilityOpen); err != nil {
+	if err := job.RefuseBeyond(pipeline.Container, executor.AbilityNoNetwork, executor.AbilityOpen, executor.AbilityVariation); err != nil {
 		return executor.Outcome{}, err
 	}
 	report := newReporter(streams.Progress)

@@ -88,6 +88,9 @@ type Options struct {
 	// Trace has executors say what steps looked for and did not find, and what
 	// they declared and did not read.
 	Trace bool
+	// Diffoscope is the absolute path of the program of that name; empty for
+	// none. It explains what differs when a step is run twice.
+	Diffoscope string
 	// Deterministic is what steps see in place of what differs from run to run;
 	// nil for the world as it is.
 	Deterministic *executor.Determinism

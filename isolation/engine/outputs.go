@@ -19,10 +19,10 @@ import (
 	"github.com/attest-pipeline/attest/isolation/landing"
 )
 
-// collect looks at what the command left in the staging folder, and hashes it.
-func (w *walk) collect(ctx context.Context) (tree.Found, error) {
+// collect looks at what the command left in a staging folder, and hashes it.
+func (w *walk) collect(ctx context.Context, folder string) (tree.Found, error) {
 	w.doing("collecting outputs")
-	staging, err := w.run.root.OpenRoot(w.staging())
+	staging, err := w.run.root.OpenRoot(folder)
 	if err != nil {
 		return tree.Found{}, err
 	}

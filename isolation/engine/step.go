@@ -41,6 +41,8 @@ type walk struct {
 	key   cachekey.Key
 	log   *stepLog
 
+	began, ended time.Time // of the command, by the machine's clock
+
 	why      string             // the result of an earlier run is not used
 	unfit    string             // why a result that was found is not used
 	reserved *cache.Reservation // nil where there is none
@@ -96,9 +98,6 @@ func stopped(ctx context.Context, err error) bool {
 // phases is the walk: each phase takes what those before it found out.
 func (w *walk) phases(ctx context.Context) error {
 	defer w.release()
-	if w.step.Attestation.Reproducible {
-		return w.at(w.step.RunPos, "reproducible is not available in this version", "leave it out: every step runs once")
-	}
 	if err := w.refuseUnderStrict(); err != nil {
 		return err
 	}
@@ -121,7 +120,10 @@ func (w *walk) phases(ctx context.Context) error {
 		return err
 	}
 	w.confirmInputs(ctx)
-	left, err := w.collect(ctx)
+	left, err := w.collect(ctx, w.staging())
+	if err == nil {
+		err = w.reproduce(ctx, left)
+	}
 	if err == nil {
 		err = w.land(left)
 	}
@@ -209,9 +211,11 @@ func (w *walk) execute(ctx context.Context) error {
 		return err
 	}
 	w.result.Log = w.log.path
+	w.began = time.Now()
 	out, err := w.run.Executors[w.step.Isolation].Run(ctx, w.job(), executor.Streams{
 		Stdout: w.log.stream("stdout"), Stderr: w.log.stream("stderr"), Progress: w.progress,
 	})
+	w.ended = time.Now()
 	logErr := w.log.close()
 	if err == nil || w.log.size > 0 {
 		w.facts.Log = w.log.hash.Digest()

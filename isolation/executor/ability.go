@@ -40,11 +40,12 @@ type Variation struct {
 
 // What Outcome.Varied and a receipt's reproduction name.
 const (
-	VariedClock    = "clock"
+	VariedClock    = "clock" // by Variation.ClockOffset
 	VariedCPUs     = "cpus"
 	VariedHostname = "hostname"
 	VariedOrder    = "file-order"
 	VariedPath     = "path"
+	VariedTime     = "time" // the second run is later, by its own clock
 	VariedUmask    = "umask"
 )
 

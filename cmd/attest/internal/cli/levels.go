@@ -77,6 +77,17 @@ func findWorker(env *Env) (string, error) {
 	return worker.FindProgram(env.Environ, "attest-worker", "ATTEST_WORKER")
 }
 
+// findTool finds a program of the user's on the PATH, empty where there is none.
+func findTool(env *Env, name string) string {
+	for _, dir := range filepath.SplitList(env.Getenv("PATH")) {
+		path := filepath.Join(dir, name)
+		if info, err := os.Stat(path); filepath.IsAbs(path) && err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+			return path
+		}
+	}
+	return ""
+}
+
 // findInit finds the program that looks after process steps beside this one, and
 // nowhere else: it must be of the same build. Without it attest does that
 // itself, which takes longer.

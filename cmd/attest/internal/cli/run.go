@@ -166,7 +166,7 @@ func (c *runCmd) execute(ctx context.Context, env *Env, settings *config.Set, ro
 		Jobs: settings.Jobs(), KeepGoing: settings.Bool(config.KeepGoing),
 		Environ: env.Environ, Sink: screen, Now: env.Now, Version: version.Version,
 		CacheDir: cacheDir, NoCache: c.NoCache, ExpectCached: c.Expect, ReplayLogs: c.Replay,
-		Strict: c.Strict, Trace: c.Trace,
+		Strict: c.Strict, Trace: c.Trace, Diffoscope: findTool(env, "diffoscope"),
 	})
 }
 

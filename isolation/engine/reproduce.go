@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/attest-pipeline/attest/attestation/receipt"
+	"github.com/attest-pipeline/attest/attestation/tree"
+	"github.com/attest-pipeline/attest/isolation/executor"
+	"github.com/attest-pipeline/attest/isolation/reproduce"
+)
+
+// The world of a second run, where an executor can vary it. What --deterministic
+// fixes stays fixed: that is the promise which the second run puts to the test.
+const (
+	againName   = "again" // of its staging folder, in the step's own
+	variedHost  = "another-host"
+	variedUmask = 0o027
+	// variedAfter is how much later it begins: more than the two seconds to
+	// which ZIP archives round a time.
+	variedAfter = 2100 * time.Millisecond
+)
+
+// reproduce runs the command again in a world that differs, without any of what
+// the first run left, and wants the same outputs.
+func (w *walk) reproduce(ctx context.Context, left tree.Found) error {
+	if !w.step.Attestation.Reproducible {
+		return nil
+	}
+	if err := wait(ctx, time.Until(w.began.Add(variedAfter))); err != nil {
+		return err
+	}
+	folder := path.Join(w.dir, againName)
+	if err := w.run.root.Mkdir(folder, 0o700); err != nil {
+		return err
+	}
+	job := w.job()
+	job.Staging, job.Variation = w.run.space.abs(folder), w.variation()
+	second, out, err := w.again(ctx, job)
+	if err != nil {
+		return err
+	}
+	again, err := w.collect(ctx, folder)
+	if err != nil {
+		return fmt.Errorf("the second run: %w", err)
+	}
+	w.facts.Reproduction = &receipt.Reproduction{Verdict: receipt.Identical, Varied: varied(out)}
+	first := reproduce.World{
+		Hostname: hostname(), Paths: []string{w.run.Root, w.run.space.abs(w.staging())},
+		CPUs: runtime.NumCPU(), Began: w.began, Ended: w.ended,
+	}
+	return w.compare(ctx, side{w.staging(), left, first}, side{folder, again, second})
+}
+
+// variation says how the second run's world is to differ.
+func (w *walk) variation() *executor.Variation {
+	v := &executor.Variation{ReverseDirs: true}
+	if w.run.Deterministic != nil {
+		return &executor.Variation{}
+	}
+	v.Hostname, v.Umask, v.Project = variedHost, variedUmask, "/tmp/another/place"
+	if w.step.Limits.CPUs == 0 && runtime.NumCPU() > 1 {
+		v.CPUs = 1
+	}
+	return v
+}
+
+// again is the second run. What it prints is of interest where it fails.
+func (w *walk) again(ctx context.Context, job executor.Job) (reproduce.World, executor.Outcome, error) {
+	w.doing("running it a second time")
+	var printed tail
+	began := time.Now()
+	out, err := w.run.Executors[w.step.Isolation].Run(ctx, job, executor.Streams{Stdout: &printed, Stderr: &printed})
+	world := reproduce.World{
+		Hostname: job.Variation.Hostname, CPUs: job.Variation.CPUs, Umask: job.Variation.Umask,
+		Paths: []string{job.Variation.Project, job.Staging}, Began: began, Ended: time.Now(),
+	}
+	if err != nil {
+		return world, out, fmt.Errorf("running the step a second time: %w", err)
+	}
+	if out.ExitCode != 0 {
+		return world, out, w.at(w.step.RunPos, fmt.Sprintf("the command succeeded, and ended with exit code %d when it was run a second time, where %s: %s",
+			out.ExitCode, "the "+strings.Join(varied(out), ", ")+" differed", printed.lastLine()),
+			"a step must not depend on what it did before, nor on where and when it runs")
+	}
+	return world, out, nil
+}
+
+// varied names what was not the same in the second run.
+func varied(out executor.Outcome) []string {
+	all := append([]string{executor.VariedTime}, out.Varied...)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// side is what one of the runs left, and where it is.
+type side struct {
+	folder string
+	found  tree.Found
+	world  reproduce.World
+}
+
+// compare notes the verdict, and is an error where the two differ.
+func (w *walk) compare(ctx context.Context, first, second side) error {
+	var sides [2]reproduce.Side
+	for i, s := range []side{first, second} {
+		files, err := tree.New(s.found.Entries)
+		if err != nil {
+			return err
+		}
+		root, err := w.run.root.OpenRoot(s.folder)
+		if err != nil {
+			return err
+		}
+		defer root.Close()
+		sides[i] = reproduce.Side{Root: root, Files: files, World: s.world}
+	}
+	w.doing("comparing outputs")
+	all, err := reproduce.Compare(ctx, sides[0], sides[1])
+	if err != nil || len(all) == 0 {
+		return err
+	}
+	w.facts.Reproduction.Verdict = receipt.Different
+	for _, d := range all {
+		w.facts.Reproduction.Differences = append(w.facts.Reproduction.Differences, receipt.Difference{
+			Path: text(d.Path), Inside: text(d.Inside), Offset: d.Offset, Cause: string(d.Cause),
+		})
+	}
+	report := w.diffoscope(ctx, w.run.space.abs(first.folder), w.run.space.abs(second.folder))
+	return w.notReproducible(all, report)
+}
+
+// text is a name as a receipt has it.
+func text(name string) string { return strings.ToValidUTF8(name, "\uFFFD") }
+
+// notReproducible says what differs, and what can be done about it.
+func (w *walk) notReproducible(all []reproduce.Difference, report string) error {
+	const most = 5
+	lines := make([]string, 0, most)
+	var hints []string
+	for i, d := range all {
+		if i < most {
+			lines = append(lines, d.String())
+		}
+		if hint := remedy(d.Cause); hint != "" && !slices.Contains(hints, hint) {
+			hints = append(hints, hint)
+		}
+	}
+	if more := len(all) - len(lines); more > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more", more))
+	}
+	if report != "" {
+		hints = append(hints, "diffoscope's report is in "+report)
+	}
+	return w.at(w.step.RunPos, "the step is not reproducible: "+strings.Join(lines, "; "), hints...)
+}
+
+// remedy is what helps against a cause.
+func remedy(c reproduce.Cause) string {
+	switch c {
+	case reproduce.Timestamp:
+		return "timestamp: have the tool take the time from SOURCE_DATE_EPOCH, which --deterministic sets, or leave it out"
+	case reproduce.Path:
+		return "path: use relative paths, or map them away (-trimpath, -ffile-prefix-map)"
+	case reproduce.Hostname, reproduce.CPUs:
+		return string(c) + ": leave it out, or run with --deterministic, which fixes it"
+	case reproduce.User:
+		return "user: give archives a fixed owner (tar --owner=0 --group=0 --numeric-owner)"
+	case reproduce.Umask, reproduce.Mode:
+		return string(c) + ": set permissions explicitly (install -m, tar --mode)"
+	case reproduce.Order:
+		return "order: sort what is listed, hashed or built in parallel (tar --sort=name, sort, make -j1)"
+	case reproduce.Random:
+		return "random: take a fixed seed, and no temporary names, process numbers or addresses"
+	case reproduce.Compression:
+		return "compression: fix the level and the number of threads"
+	}
+	return ""
+}
+
+// diffoscopeTime bounds how long a report may take.
+const diffoscopeTime = time.Minute
+
+// diffoscope has the program of that name write a report, where there is one,
+// and returns its path. It reads what a step left, as it would when its user
+// called it.
+func (w *walk) diffoscope(ctx context.Context, first, second string) string {
+	if w.run.Diffoscope == "" || w.log == nil {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, diffoscopeTime)
+	defer cancel()
+	w.doing("writing diffoscope's report")
+	report := filepath.Join(filepath.Dir(w.log.path), w.step.Name+".diffoscope.txt")
+	cmd := exec.CommandContext(ctx, w.run.Diffoscope, "--text", report, "--exclude-directory-metadata=recursive", "--", first, second)
+	cmd.Env, cmd.Dir = w.run.Environ, w.run.Root
+	err := cmd.Run() // which ends with 1 where there are differences
+	if info, statErr := os.Stat(report); statErr != nil || info.Size() == 0 {
+		w.warn(fmt.Sprintf("diffoscope wrote no report: %v", err))
+		return ""
+	}
+	return report
+}
+
+func hostname() string {
+	name, _ := os.Hostname() // without it, it is not looked for
+	return name
+}
+
+// wait waits for a time that may be over.
+func wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(max(0, d))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// tail keeps the end of what is written to it. Two streams may write to it.
+type tail struct {
+	mu   sync.Mutex
+	last []byte
+}
+
+// Write implements [io.Writer].
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.last = append(t.last, p...)
+	if over := len(t.last) - maxTail; over > 0 {
+		t.last = append(t.last[:0], t.last[over:]...)
+	}
+	return len(p), nil
+}
+
+func (t *tail) lastLine() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	lines := bytes.Split(bytes.TrimSpace(t.last), []byte("\n"))
+	return string(lines[len(lines)-1])
+}

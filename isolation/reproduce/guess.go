@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package reproduce
+
+import (
+	"bytes"
+	"cmp"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// reason is a cause with what stood there in both.
+type reason struct {
+	cause         Cause
+	first, second string
+}
+
+// guess finds causes. Text is made equal step by step: what a cause explains is
+// taken out of both sides, and the causes are those without which they would not
+// be equal.
+type guess struct {
+	first, second World
+	steps         []step
+}
+
+// step takes what one cause explains out of a piece of text of each side.
+type step struct {
+	cause Cause
+	take  func(side int, text []byte) []byte
+}
+
+func newGuess(first, second World) *guess {
+	g := &guess{first: first, second: second}
+	g.steps = []step{
+		{Path, g.literal(first.Paths, second.Paths)},
+		{Hostname, g.literal([]string{first.Hostname}, []string{second.Hostname})},
+		{Timestamp, pattern(times)},
+		{CPUs, g.number(first.CPUs, second.CPUs)},
+		{Order, func(_ int, text []byte) []byte { return sortWords(text) }},
+		{Random, pattern(randoms)},
+	}
+	return g
+}
+
+// blank stands for what was taken out.
+var blank = []byte("\x00")
+
+// literal takes out words that are known to differ.
+func (g *guess) literal(first, second []string) func(int, []byte) []byte {
+	words := [2][]string{first, second}
+	if slices.Equal(first, second) {
+		words = [2][]string{}
+	}
+	return func(side int, text []byte) []byte {
+		for _, w := range words[side] {
+			if len(w) > 1 {
+				text = bytes.ReplaceAll(text, []byte(w), blank)
+			}
+		}
+		return text
+	}
+}
+
+// number takes out a number where it is no part of another.
+func (g *guess) number(first, second int) func(int, []byte) []byte {
+	var exact [2]*regexp.Regexp
+	if first != second && first > 0 && second > 0 {
+		for side, n := range []int{first, second} {
+			exact[side] = regexp.MustCompile(`\b` + strconv.Itoa(n) + `\b`)
+		}
+	}
+	return func(side int, text []byte) []byte {
+		if exact[side] == nil {
+			return text
+		}
+		return exact[side].ReplaceAll(text, blank)
+	}
+}
+
+func pattern(p *regexp.Regexp) func(int, []byte) []byte {
+	return func(_ int, text []byte) []byte { return p.ReplaceAll(text, blank) }
+}
+
+const (
+	months = `(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*`
+	days   = `(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*`
+	zones  = `(?:Z|UTC|GMT|[+-][0-9]{2}:?[0-9]{2})`
+)
+
+var (
+	// times matches times of day and how long something took.
+	times = regexp.MustCompile(`(?:` + strings.Join([]string{
+		`[0-9]{4}[-/.][0-9]{2}[-/.][0-9]{2}(?:[T_ ,-]*[0-9]{2}[:.-]?[0-9]{2}(?:[:.-]?[0-9]{2}(?:[.,][0-9]+)?)?)?(?:\s*` + zones + `)?`,
+		`\b(?:19|20)[0-9]{6}(?:[T_-]?[0-9]{4,6}(?:[.][0-9]+)?)?Z?\b`,
+		`\b` + days + `[, ]+`,
+		`\b[0-9]{1,2}[ -]` + months + `[ -][0-9]{2,4}\b`,
+		`\b` + months + `[ ]+[0-9]{1,2}\b(?:,? [0-9]{4}\b)?`,
+		`\b[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]+)?)?(?:\s*[AP]M)?\b`,
+		`\b1[0-9]{9}(?:[0-9]{3}){0,3}(?:[.][0-9]+)?\b`,
+		`\b[0-9]+(?:[.][0-9]+)?\s?(?:ns|us|µs|ms|s|secs?|seconds)\b`,
+	}, "|") + `)`)
+	// randoms matches identifiers, and numbers that are none of those above.
+	randoms = regexp.MustCompile(`[0-9A-Za-z_+/=-]*[0-9][0-9A-Za-z_+/=-]*|[A-Za-z]{6,}`)
+)
+
+// sortWords puts the lines of a text in order, and the words of each.
+func sortWords(text []byte) []byte {
+	lines := bytes.Split(text, []byte("\n"))
+	for i, line := range lines {
+		words := bytes.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune(" \t,;:{}[]()'\"", r) })
+		slices.SortFunc(words, bytes.Compare)
+		lines[i] = bytes.Join(words, []byte(" "))
+	}
+	slices.SortFunc(lines, bytes.Compare)
+	return bytes.Join(lines, []byte("\n"))
+}
+
+// causes returns what two contents probably differ by, at least one cause.
+func (g *guess) causes(a, b []byte) []reason {
+	if isText(a) && isText(b) {
+		return g.ofText(a, b)
+	}
+	return g.ofBinary(a, b)
+}
+
+func isText(b []byte) bool {
+	const looked = 64 << 10
+	b = b[:min(len(b), looked)]
+	if bytes.IndexByte(b, 0) >= 0 {
+		return false
+	}
+	for len(b) > looked-utf8.UTFMax && len(b) > 0 && !utf8.Valid(b) {
+		b = b[:len(b)-1] // half a character at the end of what is looked at
+	}
+	return utf8.Valid(b)
+}
+
+// ofText takes out what the causes explain, one after the other, until nothing
+// differs; then it puts back what made no difference.
+func (g *guess) ofText(a, b []byte) []reason {
+	a, b = middle(a, b)
+	var taken []int
+	equal := false
+	for i := range g.steps {
+		if taken = append(taken, i); g.equal(a, b, taken) {
+			equal = true
+			break
+		}
+	}
+	if !equal {
+		return []reason{{Unknown, quote(a), quote(b)}}
+	}
+	for _, i := range slices.Backward(slices.Clone(taken)) {
+		less := slices.DeleteFunc(slices.Clone(taken), func(n int) bool { return n == i })
+		if g.equal(a, b, less) {
+			taken = less
+		}
+	}
+	var all []reason
+	for _, i := range taken {
+		all = append(all, reason{g.steps[i].cause, quote(a), quote(b)})
+	}
+	return all
+}
+
+func (g *guess) equal(a, b []byte, steps []int) bool {
+	for _, i := range steps {
+		a, b = g.steps[i].take(0, a), g.steps[i].take(1, b)
+	}
+	return bytes.Equal(a, b)
+}
+
+// middle returns the lines in which two texts differ, from the first to the last.
+func middle(a, b []byte) ([]byte, []byte) {
+	i := 0
+	for i < len(a) && i < len(b) && a[i] == b[i] {
+		i++
+	}
+	start := bytes.LastIndexByte(a[:i], '\n') + 1
+	a, b = a[start:], b[start:]
+	k := 0
+	for k < len(a) && k < len(b) && a[len(a)-1-k] == b[len(b)-1-k] {
+		k++
+	}
+	if next := bytes.IndexByte(a[len(a)-k:], '\n'); next >= 0 {
+		k -= next
+		return a[:len(a)-k], b[:len(b)-k]
+	}
+	return a, b
+}
+
+// quote returns the beginning of a text, safe to print.
+func quote(b []byte) string {
+	const most = 60
+	tail := ""
+	if len(b) > most {
+		b, tail = b[:most], "..."
+	}
+	return strconv.Quote(string(b)) + tail
+}
+
+// region is a run of bytes that differ.
+type region struct{ from, to int }
+
+// mostRegions bounds how many places of a file are looked at.
+const mostRegions = 200
+
+// regions returns where two contents differ, places that are close to one
+// another as one.
+func regions(a, b []byte) []region {
+	const close = 8
+	var all []region
+	for i := range min(len(a), len(b)) {
+		if a[i] == b[i] {
+			continue
+		}
+		if n := len(all); n > 0 && i-all[n-1].to < close {
+			all[n-1].to = i + 1
+			continue
+		}
+		if len(all) == mostRegions {
+			return all
+		}
+		all = append(all, region{i, i + 1})
+	}
+	return all
+}
+
+// ofBinary looks at each place that differs, and for words that are known to
+// differ in all of both.
+func (g *guess) ofBinary(a, b []byte) []reason {
+	votes := map[Cause]reason{}
+	for _, s := range g.steps[:2] { // paths and host names
+		x, y := s.take(0, a), s.take(1, b)
+		if !bytes.Equal(x, a) && !bytes.Equal(y, b) {
+			votes[s.cause] = reason{s.cause, g.word(0, s.cause), g.word(1, s.cause)}
+		}
+	}
+	all := regions(a, b)
+	for _, r := range all {
+		if cause, first, second := g.ofRegion(a, b, r); cause != "" {
+			if _, ok := votes[cause]; !ok {
+				votes[cause] = reason{cause, first, second}
+			}
+		}
+	}
+	// What is known explains identifiers that are made of it: of a build, say.
+	if len(votes) > 1 {
+		delete(votes, Random)
+	}
+	if len(votes) == 0 {
+		first, second := middle(a, b)
+		return []reason{{Unknown, quote(first), quote(second)}}
+	}
+	var found []reason
+	for _, r := range votes {
+		found = append(found, r)
+	}
+	slices.SortFunc(found, func(x, y reason) int { return cmp.Compare(x.cause, y.cause) })
+	return found
+}
+
+func (g *guess) word(side int, cause Cause) string {
+	w := []World{g.first, g.second}[side]
+	if cause == Hostname {
+		return strconv.Quote(w.Hostname)
+	}
+	return strconv.Quote(strings.Join(w.Paths, ", "))
+}
+
+// ofRegion guesses from the bytes around one place.
+func (g *guess) ofRegion(a, b []byte, r region) (Cause, string, string) {
+	if first, second, ok := g.number8(a, b, r); ok {
+		return Timestamp, first, second
+	}
+	x, y := words(a, r), words(b, r)
+	if len(x) > 0 && len(y) > 0 {
+		if g.equal(x, y, []int{2}) { // times
+			return Timestamp, quote(x), quote(y)
+		}
+		if g.equal(x, y, []int{5}) {
+			return Random, quote(x), quote(y)
+		}
+	}
+	const dense = 4
+	if r.to-r.from >= dense {
+		return Random, strconv.Quote(string(a[r.from:min(r.to, r.from+16)])), strconv.Quote(string(b[r.from:min(r.to, r.from+16)]))
+	}
+	return "", "", ""
+}
+
+// words returns the printable text around a place.
+func words(b []byte, r region) []byte {
+	printable := func(c byte) bool { return c >= ' ' && c < 0x7f }
+	const most = 64
+	from, to := r.from, r.to
+	for from > 0 && r.from-from < most && printable(b[from-1]) {
+		from--
+	}
+	for to < len(b) && to-r.to < most && printable(b[to]) {
+		to++
+	}
+	for _, c := range b[r.from:min(r.to, len(b))] {
+		if !printable(c) {
+			return nil
+		}
+	}
+	return b[from:min(to, len(b))]
+}
