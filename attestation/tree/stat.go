@@ -45,15 +45,27 @@ type Folder struct {
 // Len returns the number of entries.
 func (f Found) Len() int { return len(f.Entries) }
 
+// At returns the place of the entry at exactly this path.
+func (f Found) At(p string) (int, bool) {
+	return slices.BinarySearchFunc(f.Entries, p, func(e Entry, p string) int { return strings.Compare(e.Path, p) })
+}
+
 func (f *Found) add(e Entry, s Stat) {
 	f.Entries, f.Stats = append(f.Entries, e), append(f.Stats, s)
 }
 
-// Join returns what was found in several walks, ordered, every path once.
+// Join returns what was found in several walks, ordered, every path once. It may
+// put it in the memory of one of them: they are not to be used any more.
 func Join(found ...Found) Found {
 	found = slices.DeleteFunc(slices.Clone(found), func(f Found) bool { return f.Len() == 0 && len(f.Folders) == 0 })
-	if len(found) == 1 {
+	switch len(found) {
+	case 0:
+		return Found{}
+	case 1:
 		return found[0]
+	}
+	if all, ok := insert(found); ok {
+		return all
 	}
 	var entries, folders int
 	for _, f := range found {
@@ -76,18 +88,60 @@ func Join(found ...Found) Found {
 		n++
 	}
 	all.Entries, all.Stats = all.Entries[:n], all.Stats[:n]
-	all.Folders = slices.CompactFunc(all.Folders, func(a, b Folder) bool { return a.Path == b.Path })
 	return all
+}
+
+// spare is how many entries a walk leaves room for, so that a few that were found
+// by themselves join a hundred thousand without a copy of them.
+const spare = 16
+
+// insert joins one large walk, in its own memory, and some that found little.
+func insert(found []Found) (all Found, ok bool) {
+	large, few := 0, 0
+	for i, f := range found {
+		if f.Len() > found[large].Len() {
+			large = i
+		}
+	}
+	for i, f := range found {
+		if i != large {
+			few += f.Len()
+		}
+	}
+	all = found[large]
+	if few > cap(all.Entries)-len(all.Entries) || few > cap(all.Stats)-len(all.Stats) {
+		return all, false
+	}
+	for i, f := range found {
+		if i == large {
+			continue
+		}
+		for k, e := range f.Entries {
+			if at, there := all.At(e.Path); !there {
+				all.Entries = slices.Insert(all.Entries, at, e)
+				all.Stats = slices.Insert(all.Stats, at, f.Stats[k])
+			}
+		}
+		all.Folders = append(all.Folders, f.Folders...)
+	}
+	all.orderFolders()
+	return all, true
 }
 
 func byPath(a, b Entry) int { return strings.Compare(a.Path, b.Path) }
 
-// order sorts by path, unless that is done. Entries with one path stay in
-// their order.
-func (f *Found) order() {
+// orderFolders sorts the folders by path, each once.
+func (f *Found) orderFolders() {
 	if byName := func(a, b Folder) int { return strings.Compare(a.Path, b.Path) }; !slices.IsSortedFunc(f.Folders, byName) {
 		slices.SortStableFunc(f.Folders, byName)
 	}
+	f.Folders = slices.CompactFunc(f.Folders, func(a, b Folder) bool { return a.Path == b.Path })
+}
+
+// order sorts by path, unless that is done. Entries with one path stay in
+// their order.
+func (f *Found) order() {
+	f.orderFolders()
 	if slices.IsSortedFunc(f.Entries, byPath) {
 		return
 	}

@@ -288,7 +288,7 @@ func lookAt[S any](f *folder, children []child[S], from int) error {
 // collect puts together what was found.
 func (r *walking[S]) collect(top *node[S]) (Found, error) {
 	n, folders := top.count()
-	found := Found{make([]Entry, 0, n), make([]Stat, 0, n), make([]Folder, 0, folders)}
+	found := Found{make([]Entry, 0, n+spare), make([]Stat, 0, n+spare), make([]Folder, 0, folders)}
 	var specials []special[S]
 	top.collect(&found, &specials, r.Hollow)
 	slices.SortFunc(specials, func(a, b special[S]) int { return strings.Compare(a.err.Path, b.err.Path) })

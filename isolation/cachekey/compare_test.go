@@ -18,7 +18,7 @@ import (
 
 func preimage(t *testing.T, f cachekey.Facts, image string) cachekey.Preimage {
 	t.Helper()
-	p := cachekey.Preimage{Document: key(t, f).Document, Inputs: f.Inputs}
+	p := cachekey.Preimage{Document: key(t, f).Document, Inputs: f.Inputs.(tree.Tree)}
 	if !f.Image.IsZero() {
 		p.Image = image + "@" + f.Image.String()
 	}

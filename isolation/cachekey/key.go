@@ -22,7 +22,6 @@ import (
 
 	"github.com/attest-pipeline/attest/attestation/canon"
 	"github.com/attest-pipeline/attest/attestation/digest"
-	"github.com/attest-pipeline/attest/attestation/tree"
 	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/isolation/executor"
 )
@@ -43,8 +42,8 @@ type Facts struct {
 	// in any order. Their values enter by hash only.
 	PassEnv []Passed
 	// Inputs is everything that the step sees, the outputs of needed steps
-	// included.
-	Inputs tree.Tree
+	// included: a [tree.Tree], or what knows the digest of one.
+	Inputs interface{ Digest() digest.Digest }
 	// Outputs are the declared patterns: what is kept of what the step made.
 	Outputs    []pipeline.Pattern
 	WorkingDir string        // slash-separated, "." for the project

@@ -136,14 +136,22 @@ type Record struct {
 
 // Result is what one step saw and left.
 type Result struct {
-	// Inputs are the files that the step was run with; empty where it was not
-	// reached.
-	Inputs tree.Tree
+	inputs *fileset
 	// Outputs are the files that it left in the project, with both digests;
 	// empty where it did not succeed.
 	Outputs tree.Tree
 	// Log is the absolute path of its log; empty where nothing ran.
 	Log string
+}
+
+// Inputs returns the files that the step was run with; none where it was not
+// reached. The error is that of reading them, which a run that finds nothing to
+// do leaves to whoever asks. It is not safe for concurrent use.
+func (r Result) Inputs(ctx context.Context) (tree.Tree, error) {
+	if r.inputs == nil {
+		return tree.Tree{}, nil
+	}
+	return r.inputs.Tree(ctx)
 }
 
 // run is one run under way.
@@ -159,7 +167,7 @@ type run struct {
 	key    func() ([]byte, error) // of the hashes of secrets
 
 	mu      sync.Mutex
-	outputs []tree.Tree // by place in the plan; what has landed so far
+	outputs []landed // by place in the plan
 }
 
 // Run runs the plan and waits for it. The Record is nil only when the run
@@ -187,7 +195,7 @@ func Run(ctx context.Context, o Options) (*Record, error) {
 	r := &run{
 		Options: o, root: root, key: secretKey(root),
 		events:  event.NewRecorder(o.Sink, o.Now),
-		outputs: make([]tree.Tree, len(o.Plan.Steps)),
+		outputs: make([]landed, len(o.Plan.Steps)),
 	}
 	return r.run(ctx)
 }
@@ -212,6 +220,7 @@ func (r *run) run(ctx context.Context) (*Record, error) {
 	r.source = r.startSource(ctx)
 	walks := r.schedule(ctx)
 	r.keeper.close(ctx, walks)
+	r.cover(context.WithoutCancel(ctx), walks)
 	r.files.save(r.warn)
 	record, err := r.record(ctx, started, walks)
 	r.events.Record(event.RunFinished{
@@ -241,17 +250,24 @@ func (r *run) names() []string {
 	return names
 }
 
-// landed returns what step i left in the project.
-func (r *run) landed(i int) tree.Tree {
+// landed is what a step has left in the project, and how that looks where it is
+// known.
+type landed struct {
+	tree  tree.Tree
+	found tree.Found
+}
+
+// landed returns what step i left.
+func (r *run) landed(i int) landed {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.outputs[i]
 }
 
-func (r *run) setLanded(i int, t tree.Tree) {
+func (r *run) setLanded(i int, l landed) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.outputs[i] = t
+	r.outputs[i] = l
 }
 
 // since is never negative: a clock can be put back.

@@ -67,7 +67,11 @@ func Explain(ctx context.Context, o Options, step string) (*Explanation, error) 
 
 func (w *walk) explain(ctx context.Context) (*Explanation, error) {
 	var err error
-	if w.result.Inputs, err = w.currentInputs(ctx); err != nil {
+	if err = w.lookAtInputs(ctx); err != nil {
+		return nil, err
+	}
+	inputs, err := w.inputs.Tree(ctx)
+	if err != nil {
 		return nil, err
 	}
 	if err := w.resolveImage(ctx); err != nil {
@@ -81,7 +85,7 @@ func (w *walk) explain(ctx context.Context) (*Explanation, error) {
 	}
 	e := &Explanation{
 		Step: w.step.Name, Cache: receipt.Off, Reason: cacheOff,
-		Key: w.key.Digest, Document: w.key.Document, Inputs: w.result.Inputs, Image: w.facts.Image,
+		Key: w.key.Digest, Document: w.key.Document, Inputs: inputs, Image: w.facts.Image,
 	}
 	keeper := w.run.keeper
 	if keeper.store == nil || !w.step.Cache {

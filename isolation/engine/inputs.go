@@ -20,14 +20,14 @@ import (
 // readInputs finds the files that the step sees and hashes them.
 func (w *walk) readInputs(ctx context.Context) error {
 	w.doing("hashing inputs")
-	inputs, err := w.currentInputs(ctx)
-	if err != nil {
+	if err := w.lookAtInputs(ctx); err != nil {
 		return err
 	}
-	if err := w.run.nameable(inputs); err != nil {
-		return fmt.Errorf("inputs: %w", err)
+	if !w.inputs.known {
+		if err := w.hashInputs(ctx); err != nil {
+			return err
+		}
 	}
-	w.result.Inputs = w.run.files.share(inputs)
 	if !w.run.Plan.Pipeline.Attestation.VerifyDependencies {
 		return nil
 	}
@@ -35,6 +35,33 @@ func (w *walk) readInputs(ctx context.Context) error {
 		if err := w.verifyNeed(ctx, need); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// lookAtInputs finds the files that the step sees.
+func (w *walk) lookAtInputs(ctx context.Context) error {
+	found, err := w.run.Plan.FindInputs(ctx, w.run.root, w.step.Index)
+	if err != nil {
+		return err
+	}
+	w.run.files.see(found)
+	inputs, err := w.run.files.look(w.nameOf("inputs"), found)
+	if err != nil {
+		return fmt.Errorf("reading inputs: %w", err)
+	}
+	w.inputs, w.result.inputs = inputs, inputs
+	return nil
+}
+
+// hashInputs finds out what the files hold, and that a receipt can name them.
+func (w *walk) hashInputs(ctx context.Context) error {
+	inputs, err := w.inputs.Tree(ctx)
+	if err != nil {
+		return fmt.Errorf("reading inputs: %w", err)
+	}
+	if err := w.run.nameable(inputs); err != nil {
+		return fmt.Errorf("inputs: %w", err)
 	}
 	return nil
 }
@@ -48,7 +75,6 @@ func (w *walk) currentInputs(ctx context.Context) (tree.Tree, error) {
 	if err := w.run.files.digests.Sum(ctx, found); err != nil {
 		return tree.Tree{}, fmt.Errorf("reading inputs: %w", err)
 	}
-	w.run.files.see(found)
 	return tree.New(found.Entries)
 }
 
@@ -106,9 +132,9 @@ func (f *files) share(t tree.Tree) tree.Tree {
 
 // learn spares the next run the reading of what has landed: files that have
 // digests, and the Stats that they had in the staging folder when those were
-// made. Moving a file changes the time of its last change, and nothing else.
-func (f *files) learn(root *os.Root, left tree.Found) {
-	var known tree.Found
+// made. Moving a file changes the time of its last change, and nothing else. It
+// returns the files for which that is so, as they look now.
+func (f *files) learn(root *os.Root, left tree.Found) (known tree.Found) {
 	for i, e := range left.Entries {
 		if e.Kind != tree.File {
 			continue
@@ -125,6 +151,7 @@ func (f *files) learn(root *os.Root, left tree.Found) {
 	if len(known.Entries) > 0 {
 		f.digests.Learn(known)
 	}
+	return known
 }
 
 // save lets the next run know.
@@ -142,9 +169,14 @@ func (w *walk) verifyNeed(ctx context.Context, need int) error {
 		return w.at(w.needPos(step.Name), fmt.Sprintf("%q, an output of step %s, %s since that step ended", path, step.Name, what),
 			"find out what else writes to the project while it is built")
 	}
-	recorded := w.run.landed(need)
+	left := w.run.landed(need)
+	recorded := left.tree
+	there, err := w.seen(ctx, left)
+	if err != nil {
+		return fmt.Errorf("reading inputs: %w", err)
+	}
 	for _, want := range recorded.Entries() {
-		got, ok := w.result.Inputs.Find(want.Path)
+		got, ok := there.Find(want.Path)
 		switch {
 		case !ok:
 			return complain(want.Path, "was removed")
@@ -152,17 +184,51 @@ func (w *walk) verifyNeed(ctx context.Context, need int) error {
 			return complain(want.Path, "was changed")
 		}
 	}
-	there, _, err := plan.MatchOutputs(ctx, w.run.root, step.Outputs)
+	match, _, err := plan.MatchOutputs(ctx, w.run.root, step.Outputs)
 	if err != nil {
 		return err
 	}
-	for _, e := range there {
+	for _, e := range match {
 		if _, ok := recorded.Find(e.Path); !ok {
 			return w.at(w.needPos(step.Name), fmt.Sprintf("%q stands among the outputs of step %s, which did not leave it there", e.Path, step.Name),
 				"remove it, if an earlier run left it", "name the outputs of step "+step.Name+" so that it is none of them, if it is yours")
 		}
 	}
 	return nil
+}
+
+// seen returns those of the step's inputs that a needed step left, with their
+// digests. What looks as it did when that step ended holds what it held.
+func (w *walk) seen(ctx context.Context, left landed) (tree.Tree, error) {
+	if w.inputs.read {
+		return w.inputs.tree, nil
+	}
+	found := w.inputs.view.Found
+	var some, unknown tree.Found
+	next := 0
+	for _, want := range left.tree.Entries() {
+		i, ok := found.At(want.Path)
+		if !ok {
+			continue
+		}
+		e, stat := found.Entries[i], found.Stats[i]
+		for next < left.found.Len() && left.found.Entries[next].Path < want.Path {
+			next++
+		}
+		looked := next < left.found.Len() && left.found.Entries[next].Path == want.Path
+		if e.Kind != tree.File || looked && !stat.IsZero() && left.found.Stats[next] == stat {
+			if e.Kind == tree.File {
+				e.Size, e.Digest = want.Size, want.Digest
+			}
+			some.Entries = append(some.Entries, e)
+			continue
+		}
+		unknown.Entries, unknown.Stats = append(unknown.Entries, e), append(unknown.Stats, stat)
+	}
+	if err := w.run.files.digests.Sum(ctx, unknown); err != nil {
+		return tree.Tree{}, err
+	}
+	return tree.New(append(some.Entries, unknown.Entries...))
 }
 
 // needPos is where the step says that it needs another.

@@ -79,7 +79,7 @@ func (w *walk) confirmInputs(ctx context.Context) {
 	w.doing("looking at inputs again")
 	now, err := w.currentInputs(ctx)
 	if err == nil {
-		files := cachekey.CompareFiles(w.result.Inputs, now)
+		files := cachekey.CompareFiles(w.inputs.tree, now)
 		if len(files) == 0 {
 			return
 		}
@@ -102,7 +102,7 @@ func (w *walk) keep(ctx context.Context) {
 	if err == nil {
 		result := cache.Result{
 			Key: w.key.Digest, Document: w.key.Document,
-			Inputs: w.result.Inputs, Outputs: w.result.Outputs, Facts: facts,
+			Inputs: w.inputs.tree, Outputs: w.result.Outputs, Facts: facts,
 		}
 		if w.log.size > 0 {
 			result.LogFile = w.result.Log
@@ -194,5 +194,5 @@ func (k *keeper) preimage(ctx context.Context, key digest.Digest) (cachekey.Prei
 }
 
 func (w *walk) preimage() cachekey.Preimage {
-	return cachekey.Preimage{Document: w.key.Document, Inputs: w.result.Inputs, Image: w.facts.Image}
+	return cachekey.Preimage{Document: w.key.Document, Inputs: w.inputs.tree, Image: w.facts.Image}
 }

@@ -102,15 +102,14 @@ func (w *walk) land(found tree.Found) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("outputs: %w", err), done.Undo())
 	}
-	w.landed(left)
-	w.run.files.learn(w.run.root, found)
+	w.landed(left, w.run.files.learn(w.run.root, found))
 	return nil
 }
 
-// landed takes note of what the step left in the project.
-func (w *walk) landed(left tree.Tree) {
+// landed takes note of what the step left in the project, and how it looks there.
+func (w *walk) landed(left tree.Tree, found tree.Found) {
 	w.result.Outputs = left
-	w.run.setLanded(w.step.Index, left)
+	w.run.setLanded(w.step.Index, landed{left, found})
 }
 
 // units says what is put in place as a whole: what outputs name literally, and

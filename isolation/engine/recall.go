@@ -30,12 +30,18 @@ func (w *walk) recall(ctx context.Context) (bool, error) {
 	store := w.run.keeper.store
 	if store == nil || !w.step.Cache {
 		w.why = cacheOff
-		return false, w.expected()
+		if err := w.expected(); err != nil {
+			return false, err
+		}
+		return false, w.hashInputs(ctx)
 	}
 	w.facts.Cache = receipt.Miss
 	hit, err := w.lookUp(ctx, store)
 	if hit || err != nil {
 		return hit, err
+	}
+	if err := w.hashInputs(ctx); err != nil {
+		return false, err
 	}
 	if !w.run.ExpectCached {
 		w.reserved, err = store.Reserve(ctx, w.key.Digest, func() { w.doing("waiting for the same work to be done elsewhere") })
@@ -138,15 +144,24 @@ func (w *walk) inPlace(ctx context.Context, e *cache.Entry, earlier []string) (b
 	if err != nil {
 		return false, err
 	}
-	if err := w.run.files.digests.Sum(ctx, found); err != nil {
+	outputs, err := w.run.files.look(w.nameOf("outputs"), found)
+	if err == nil {
+		err = outputs.fill(ctx)
+	}
+	if err != nil {
 		return false, err
 	}
 	// Other files that a glob matches are nobody's, and stay; see stale.
-	there := slices.DeleteFunc(found.Entries, func(f tree.Entry) bool {
+	there := slices.DeleteFunc(slices.Clone(found.Entries), func(f tree.Entry) bool {
 		_, ours := e.Outputs.Find(f.Path)
 		return !ours && !w.namedLiterally(f.Path) && !slices.Contains(earlier, f.Path)
 	})
-	return e.InPlace(w.run.root, there, w.namedLiterally), nil
+	if !e.InPlace(w.run.root, there, w.namedLiterally) {
+		return false, nil
+	}
+	outputs.confirm(e.Outputs)
+	w.outputs = outputs
+	return true, nil
 }
 
 // adopt takes note of outputs that are in place, and touches nothing.
@@ -163,7 +178,7 @@ func (w *walk) adopt(left tree.Tree, earlier []string) error {
 	if err := w.run.space.writeLanded(w.step.Name, earlier, globbed); err != nil {
 		return err
 	}
-	w.landed(left)
+	w.landed(left, w.outputs.view.Found)
 	return nil
 }
 

@@ -28,7 +28,6 @@ const hostEngine = "host"
 
 // record sums the walks up.
 func (r *run) record(ctx context.Context, started time.Time, walks []*walk) (*Record, error) {
-	r.cover(walks)
 	rec := &Record{LogDir: r.space.used.logs, Receipt: &receipt.Receipt{
 		Schema:       receipt.Schema,
 		PipelineHash: r.Plan.Pipeline.Digest,
@@ -82,12 +81,12 @@ func engines(walks []*walk) string {
 }
 
 // cover is walk.cover for all, on all processors.
-func (r *run) cover(walks []*walk) {
-	files := newFolders(r.root)
+func (r *run) cover(ctx context.Context, walks []*walk) {
+	c := covering{newFolders(r.root), sync.OnceValue(r.files.digests.Now)}
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for _, w := range walks {
-		group.Go(func() error { w.cover(files); return nil })
+		group.Go(func() error { w.cover(ctx, c); return nil })
 	}
 	_ = group.Wait() // there is none
 }
@@ -95,12 +94,8 @@ func (r *run) cover(walks []*walk) {
 // cover states inputs and outputs with as few entries as say exactly which
 // files they are. It comes when the run is over, since the files that later
 // steps left in a folder decide whether the folder can stand for its files.
-func (w *walk) cover(files *folders) {
-	inputs, err := receipt.Cover(w.result.Inputs, files.list)
-	if err == nil {
-		w.facts.Inputs = inputs
-		w.facts.Outputs, err = receipt.CoverOutputs(w.result.Outputs, files.list)
-	}
+func (w *walk) cover(ctx context.Context, c covering) {
+	err := w.coverBoth(ctx, c)
 	if err == nil {
 		return
 	}
@@ -111,6 +106,22 @@ func (w *walk) cover(files *folders) {
 		w.err = w.asStepError(err)
 		w.facts.Status, w.facts.Error = receipt.Failed, oneLine(err, w.hidden())
 	}
+}
+
+func (w *walk) coverBoth(ctx context.Context, c covering) (err error) {
+	if w.inputs != nil {
+		inputs := func() (tree.Tree, error) { return w.inputs.Tree(ctx) }
+		if w.facts.Inputs, err = c.cover(w.inputs, inputs, receipt.Cover); err != nil {
+			return err
+		}
+	}
+	if w.outputs != nil {
+		outputs := func() (tree.Tree, error) { return w.result.Outputs, nil }
+		w.facts.Outputs, err = c.cover(w.outputs, outputs, receipt.CoverOutputs)
+	} else {
+		w.facts.Outputs, err = receipt.CoverOutputs(w.result.Outputs, c.folders.list)
+	}
+	return err
 }
 
 // folders reads folders of the project, each once. Safe for concurrent use.

@@ -28,10 +28,12 @@ type walk struct {
 	run  *run
 	step *plan.Step
 
-	facts  receipt.Step
-	result Result
-	err    error // of a step that failed, a *StepError
-	engine string
+	facts   receipt.Step
+	inputs  *fileset // nil where the step was not reached
+	outputs *fileset // as they were found in place; nil where they were not
+	result  Result
+	err     error // of a step that failed, a *StepError
+	engine  string
 
 	secrets []executor.Secret
 
@@ -186,7 +188,7 @@ func (w *walk) computeKey() error {
 	}
 	key, err := cachekey.New(cachekey.Facts{
 		Command: w.step.Run, Env: w.env.declared, PassEnv: w.env.passed,
-		Inputs: w.result.Inputs, Outputs: w.step.Outputs, WorkingDir: w.step.WorkingDir,
+		Inputs: w.inputs, Outputs: w.step.Outputs, WorkingDir: w.step.WorkingDir,
 		Image: w.image, Isolation: w.step.Isolation, Network: w.step.Network,
 		NetworkAllow: w.step.NetworkAllow, CPUs: w.step.Limits.CPUs,
 		Secrets: w.secrets, SecretKey: secretKey, Caches: w.cacheFolders(), Deterministic: w.run.Deterministic,
@@ -256,7 +258,7 @@ func (w *walk) job() executor.Job {
 		Image: w.step.Image, Network: w.step.Network, Timeout: w.step.Timeout,
 		Limits: w.step.Limits, NetworkAllow: w.step.NetworkAllow, Secrets: w.secrets, Caches: w.cacheFolders(),
 		Strict: w.run.Strict, Trace: w.run.Trace, Deterministic: w.run.Deterministic,
-		Root: w.run.Root, Inputs: w.result.Inputs, Outputs: w.step.Outputs,
+		Root: w.run.Root, Inputs: w.inputs.tree, Outputs: w.step.Outputs,
 		Staging: w.run.space.abs(w.staging()),
 	}
 }

@@ -88,11 +88,14 @@ func writeNew(path string, data []byte) error {
 }
 
 // writeOnce writes a file whose name is that of its content, unless it is there.
-func writeOnce(path string, data func() []byte) error {
+func writeOnce(path string, data func() ([]byte, error)) error {
 	if _, err := os.Lstat(path); err == nil {
 		return nil
 	}
-	err := writeNew(path, data())
+	text, err := data()
+	if err == nil {
+		err = writeNew(path, text)
+	}
 	if errors.Is(err, fs.ErrExist) {
 		return nil // somebody else was faster, with the same content
 	}

@@ -57,7 +57,8 @@ type Paths struct {
 //
 // Writing a receipt matters most after an interruption, so an ended ctx does
 // not keep Write from its work.
-func Write(_ context.Context, o Options) (Paths, error) {
+func Write(ctx context.Context, o Options) (Paths, error) {
+	ctx = context.WithoutCancel(ctx)
 	r := o.Record.Receipt
 	if o.Signer != nil {
 		if err := receipt.Sign(r, o.Signer); err != nil {
@@ -69,7 +70,7 @@ func Write(_ context.Context, o Options) (Paths, error) {
 		return Paths{}, fmt.Errorf("writing the receipt: %w", err)
 	}
 	dir := filepath.Join(o.Dir, receiptsDir)
-	if err := writeListings(filepath.Join(dir, listingsDir), o.Record); err != nil {
+	if err := writeListings(ctx, filepath.Join(dir, listingsDir), o.Record); err != nil {
 		return Paths{}, fmt.Errorf("writing folder listings: %w", err)
 	}
 	// The name of the receipt stands in the statements, so it is taken first.
@@ -92,19 +93,21 @@ func Write(_ context.Context, o Options) (Paths, error) {
 
 // writeListings writes the listing of every folder that the receipt names, by
 // its digest, unless it is there already.
-func writeListings(dir string, record *engine.Record) error {
+func writeListings(ctx context.Context, dir string, record *engine.Record) error {
 	for i, step := range record.Receipt.Steps {
 		result := record.Results[i]
+		outputs := func(context.Context) (tree.Tree, error) { return result.Outputs, nil }
 		for _, side := range []struct {
 			paths []receipt.Path
-			files tree.Tree
-		}{{step.Inputs, result.Inputs}, {step.Outputs, result.Outputs}} {
+			files func(context.Context) (tree.Tree, error)
+		}{{step.Inputs, result.Inputs}, {step.Outputs, outputs}} {
 			for _, p := range side.paths {
 				if p.Mode != "" {
 					continue // no folder
 				}
-				err := writeOnce(filepath.Join(dir, p.Hash.Hex()), func() []byte {
-					return side.files.Below(p.Path).Listing()
+				err := writeOnce(filepath.Join(dir, p.Hash.Hex()), func() ([]byte, error) {
+					files, err := side.files(ctx)
+					return files.Below(p.Path).Listing(), err
 				})
 				if err != nil {
 					return err

@@ -43,9 +43,12 @@ func (c *Cache) project() string { return absolute(c.options.Root.Name()) }
 func (c *Cache) read() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.today = uint32(c.options.Now().Unix() / int64(24*time.Hour/time.Second))
+	c.today = c.day()
 	c.kept, c.stamp = c.readFile()
 }
+
+// day is today, in days since 1970.
+func (c *Cache) day() uint32 { return uint32(c.options.Now().Unix() / int64(24*time.Hour/time.Second)) }
 
 func (c *Cache) readFile() (table, tree.Stat) {
 	data, stamp, err := readOwn(c.path())
@@ -92,11 +95,18 @@ func readOwn(path string) ([]byte, tree.Stat, error) {
 func (c *Cache) Save() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if err := errors.Join(c.saveDigests(), c.saveSummaries()); err != nil {
+		return fmt.Errorf("keeping digests: %w", err)
+	}
+	return nil
+}
+
+func (c *Cache) saveDigests() error {
 	if !c.dirty {
 		return nil
 	}
 	if err := os.MkdirAll(c.options.Dir, 0o755); err != nil {
-		return fmt.Errorf("keeping digests: %w", err)
+		return err
 	}
 	// What another process has saved meanwhile is kept.
 	if info, err := os.Lstat(c.path()); err == nil && tree.StatOf(info) != c.stamp {
@@ -108,7 +118,7 @@ func (c *Cache) Save() error {
 		err = replace(c.path(), data)
 	}
 	if err != nil {
-		return fmt.Errorf("keeping digests: %w", err)
+		return err
 	}
 	c.kept, c.added, c.dirty = merged, nil, false
 	clear(c.fresh)
@@ -173,8 +183,8 @@ func (c *Cache) sweep() {
 	}
 	for _, item := range items {
 		name := item.Name()
-		left := strings.HasSuffix(name, suffix) || strings.HasPrefix(name, "saving-") || strings.HasPrefix(name, "clock-")
-		if !left || name == c.name {
+		left := strings.HasSuffix(name, suffix) || strings.HasSuffix(name, summarySuffix) || strings.HasPrefix(name, "saving-") || strings.HasPrefix(name, "clock-")
+		if !left || name == c.name || name == c.summaryName() {
 			continue
 		}
 		if info, err := item.Info(); err == nil && c.options.Now().Sub(info.ModTime()) > forget*24*time.Hour {

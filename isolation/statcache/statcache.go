@@ -70,6 +70,10 @@ type Cache struct {
 	added []record
 	today uint32 // days since 1970
 	dirty bool   // the file should be written
+
+	loadSummaries  func() // reads their file, once
+	summaries      map[string]*keptSummary
+	summariesDirty bool
 }
 
 // record is what is known of one file.
@@ -92,7 +96,7 @@ func Open(o Options) *Cache {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	c := &Cache{options: o, name: fileName(o.Root.Name()), readClock: readClock, fresh: map[string]int32{}}
-	c.load = sync.OnceFunc(c.read)
+	c.load, c.loadSummaries = sync.OnceFunc(c.read), sync.OnceFunc(c.readSummaries)
 	return c
 }
 
