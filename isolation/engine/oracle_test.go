@@ -9,12 +9,18 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/attest-pipeline/attest/attestation/digest"
 	"github.com/attest-pipeline/attest/attestation/receipt"
+	"github.com/attest-pipeline/attest/attestation/tree"
 	"github.com/attest-pipeline/attest/isolation/engine"
 )
 
@@ -36,7 +42,7 @@ func TestRandomEdits(t *testing.T) {
 	t.Logf("seed %d, %d edits", seed, edits)
 
 	var ran bool
-	p := newProject(t, "steps: {s: {run: x, inputs: [src/], outputs: [out]}}\n", nil, nil)
+	p := newProject(t, "steps: {s: {run: x, inputs: [src/, '!src/**/stray'], outputs: [out]}}\n", nil, nil)
 	p.options.NoCache = false
 	all := inMemory{"s": func(_ context.Context, j job) (int, error) {
 		ran = true
@@ -61,6 +67,9 @@ func TestRandomEdits(t *testing.T) {
 		if got := p.read("out"); got != state {
 			t.Fatalf("edit %d, %s: the output is that of other inputs", i, what)
 		}
+		if diff := cmp.Diff(fmt.Sprint(namedAfresh(t, p.dir)), fmt.Sprint(rec.Receipt.Steps[0].Inputs)); diff != "" {
+			t.Fatalf("edit %d, %s: the receipt names the inputs wrongly: %s", i, what, diff)
+		}
 		known[state] = true
 		if e.rand.IntN(4) == 0 {
 			if err := os.Remove(p.path("out")); err != nil {
@@ -71,6 +80,34 @@ func TestRandomEdits(t *testing.T) {
 	t.Logf("%d different states", len(known))
 }
 
+// namedAfresh is how a receipt names the inputs, worked out by reading all of
+// the project.
+func namedAfresh(t *testing.T, dir string) []receipt.Path {
+	t.Helper()
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	files, err := tree.Hasher{}.Scan(t.Context(), root, "", func(p string, isDir bool) bool {
+		return p != "src" && !strings.HasPrefix(p, "src/") || path.Base(p) == "stray"
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	paths, err := receipt.Cover(files, func(dir string) (names []string, err error) {
+		items, err := fs.ReadDir(root.FS(), dir)
+		for _, item := range items {
+			names = append(names, item.Name())
+		}
+		return names, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return paths
+}
+
 // oracle says what a folder holds, having read all of it, in the terms of
 // evidence: names, kinds, the execute bit, content.
 func oracle(t *testing.T, dir string) string {
@@ -79,6 +116,9 @@ func oracle(t *testing.T, dir string) string {
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
+		}
+		if d.Name() == "stray" {
+			return nil
 		}
 		content, kind := "", "d"
 		switch {
@@ -94,6 +134,7 @@ func oracle(t *testing.T, dir string) string {
 			}
 		default:
 			items, readErr := os.ReadDir(path)
+			items = slices.DeleteFunc(items, func(d fs.DirEntry) bool { return d.Name() == "stray" })
 			if err = readErr; len(items) > 0 {
 				return err // it follows from what is in it
 			}
@@ -149,10 +190,15 @@ func (e *editor) pick() (string, fs.FileInfo) {
 func (e *editor) edit() string {
 	name, info := e.pick()
 	content := strconv.Itoa(e.rand.IntN(10))
-	what := [...]string{"write", "rewrite with the times put back", "mode", "rename", "link", "remove", "replace", "append", "times", "nothing", "swap", "folder"}[e.rand.IntN(12)]
+	what := [...]string{"write", "rewrite with the times put back", "mode", "rename", "link", "remove", "replace", "append", "times", "nothing", "swap", "folder", "stray"}[e.rand.IntN(13)]
 	regular := info != nil && info.Mode().IsRegular()
 	switch {
 	case what == "nothing":
+	case what == "stray":
+		stray := filepath.Join(filepath.Dir(name), "stray")
+		if os.Remove(stray) != nil {
+			e.do(os.WriteFile(stray, nil, 0o644))
+		}
 	case info == nil || what == "write" && !regular, what == "replace":
 		if info != nil {
 			e.do(os.RemoveAll(name))
