@@ -62,9 +62,14 @@ golden: ## Refresh golden files
 	ATTEST_UPDATE=1 $(GO) test -short ./...
 
 .PHONY: bench
-bench: setup build images ## Measure against buildctl and runc, side by side in one run
+bench: setup build images ## Measure speed and memory, side by side with others; BENCH=-help
 	CGO_ENABLED=0 $(GO) -C hack/tools build -trimpath -o ../../build/bin/buildctl github.com/moby/buildkit/cmd/buildctl
-	$(GO) run ./hack/bench
+	$(BUILD) -o build/bin/bench ./hack/bench
+	build/bin/bench $(BENCH)
+
+.PHONY: bench-peers
+bench-peers: ## Get the programs that make bench compares with
+	@bash hack/peers.sh
 
 .PHONY: verify
 verify: lint golden test ## What a change must pass: lint, golden files, tests, and a clean tree

@@ -3,137 +3,143 @@
 // Command bench measures attest beside the tools that it is to be compared
 // with, taking turns in one run, so that a busy machine slows down all alike.
 //
-//	go run ./hack/bench -attest bin/attest -buildctl build/bin/buildctl -image build/images/busybox
+//	go run ./hack/bench -only unchanged,hash -rounds 11
 //
-// It prints medians and smallest values; compare within one run, not across.
+// README.md in this folder says how to read what it prints.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strings"
 	"syscall"
-	"time"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:])
 	stop()
-	if err != nil {
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
+	}
+}
+
+// section is a part of the measurements that can be asked for by name.
+type section struct {
+	name    string
+	measure func(*bench, context.Context) error
+}
+
+func sections() []section {
+	return []section{
+		{"unchanged", (*bench).unchanged},
+		{"hash", (*bench).hash},
+		{"restore", (*bench).restore},
+		{"steps", (*bench).steps},
+		{"memory", (*bench).memory},
+		{"container", (*bench).container},
+		{"start", (*bench).start},
 	}
 }
 
 // bench is what all measurements share.
 type bench struct {
 	attest, buildctl, image string // absolute paths
+	peers                   peers
 	dir                     string // removed at the end
-	rounds                  int
+	rounds                  int    // of what takes milliseconds
+	slow                    int    // rounds of what takes seconds
+	goals                   []goal
+	engine                  bool // was started
 }
 
 func run(ctx context.Context, args []string) error {
-	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	if len(args) == 2 && args[0] == hashCommand {
+		return hashFolder(ctx, args[1])
+	}
 	b := &bench{}
-	flags.StringVar(&b.attest, "attest", "bin/attest", "the program to measure")
-	flags.StringVar(&b.buildctl, "buildctl", "build/bin/buildctl", "BuildKit's own client")
-	flags.StringVar(&b.image, "image", "build/images/busybox", "OCI layout to run steps in")
-	flags.IntVar(&b.rounds, "rounds", 21, "how often each thing is measured")
-	if err := flags.Parse(args); err != nil {
-		return err
-	}
-	for _, path := range []*string{&b.attest, &b.buildctl, &b.image} {
-		abs, err := filepath.Abs(*path)
-		if err != nil {
-			return err
-		}
-		*path = abs
-	}
-	dir, err := os.MkdirTemp("", "attest-bench-")
+	chosen, err := b.parse(args)
 	if err != nil {
 		return err
 	}
-	b.dir = dir
-	defer os.RemoveAll(dir)
+	if b.dir, err = os.MkdirTemp("", "attest-bench-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(b.dir)
 	defer b.stopEngine()
-	for _, measure := range []func(context.Context) error{b.startUp, b.containerStep, b.manyFiles} {
-		if err := measure(ctx); err != nil {
-			return err
+	fmt.Printf("%s/%s, %d processors; %d rounds, %d of what takes seconds\n",
+		runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), b.rounds, b.slow)
+	fmt.Println(b.peers)
+	for _, s := range chosen {
+		if err := s.measure(b, ctx); err != nil {
+			return fmt.Errorf("%s: %w", s.name, err)
 		}
 	}
+	b.summary()
 	return nil
 }
 
-// environ keeps the engine of these measurements apart from the user's own.
-func (b *bench) environ() []string {
-	return append(os.Environ(), "ATTEST_STATE_DIR="+filepath.Join(b.dir, "state"), "NO_COLOR=1")
+// parse reads the flags and returns the sections that are asked for.
+func (b *bench) parse(args []string) ([]section, error) {
+	var names []string
+	for _, s := range sections() {
+		names = append(names, s.name)
+	}
+	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
+	flags.StringVar(&b.attest, "attest", "bin/attest", "the program to measure")
+	flags.StringVar(&b.buildctl, "buildctl", "build/bin/buildctl", "BuildKit's own client")
+	flags.StringVar(&b.image, "image", "build/images/busybox", "OCI layout to run steps in")
+	folder := flags.String("peers", "build/peers", "where hack/peers.sh has put programs to compare with")
+	only := flags.String("only", strings.Join(names, ","), "sections to measure")
+	flags.IntVar(&b.rounds, "rounds", 21, "how often each thing is measured that takes milliseconds")
+	flags.IntVar(&b.slow, "slow-rounds", 5, "how often each thing is measured that takes seconds")
+	if err := flags.Parse(args); err != nil {
+		return nil, err
+	}
+	if b.rounds < 1 || b.slow < 1 {
+		return nil, errors.New("measuring less than once")
+	}
+	for _, path := range []*string{&b.attest, &b.buildctl, &b.image, folder} {
+		abs, err := filepath.Abs(*path)
+		if err != nil {
+			return nil, err
+		}
+		*path = abs
+	}
+	b.peers = findPeers(*folder)
+	var chosen []section
+	for name := range strings.SplitSeq(*only, ",") {
+		i := slices.Index(names, name)
+		if i < 0 {
+			return nil, fmt.Errorf("there is no section %q; there are %s", name, strings.Join(names, ", "))
+		}
+		chosen = append(chosen, sections()[i])
+	}
+	return chosen, nil
+}
+
+// folder makes a folder for one measurement; done removes it.
+func (b *bench) folder(name string) (dir string, done func(), err error) {
+	dir = filepath.Join(b.dir, name)
+	return dir, func() { _ = os.RemoveAll(dir) }, os.MkdirAll(dir, 0o755)
 }
 
 func (b *bench) stopEngine() {
+	if !b.engine {
+		return
+	}
 	cmd := exec.Command(b.attest, "engine", "stop")
 	cmd.Env = b.environ()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "bench: stopping the engine: %v\n%s", err, out)
 	}
-}
-
-// series is one thing that was measured several times.
-type series struct {
-	name  string
-	times []time.Duration
-}
-
-func (s *series) median() time.Duration {
-	sorted := slices.Sorted(slices.Values(s.times))
-	return sorted[len(sorted)/2]
-}
-
-// table prints the series, and how each compares with the last one.
-func table(title string, all ...*series) {
-	fmt.Printf("\n%s (%d rounds)\n", title, len(all[0].times))
-	fmt.Printf("  %-44s %10s %10s %8s %10s\n", "", "median", "min", "ratio", "more")
-	base := all[len(all)-1].median()
-	for _, s := range all {
-		m := s.median()
-		fmt.Printf("  %-44s %10s %10s %7.2fx %10s\n", s.name, milli(m), milli(slices.Min(s.times)),
-			float64(m)/float64(base), milli(m-base))
-	}
-}
-
-func milli(d time.Duration) string {
-	return fmt.Sprintf("%.1f ms", float64(d.Microseconds())/1000)
-}
-
-// time1 measures one command, which must succeed.
-func time1(cmd *exec.Cmd) (time.Duration, error) {
-	began := time.Now()
-	out, err := cmd.CombinedOutput()
-	took := time.Since(began)
-	if err != nil {
-		err = fmt.Errorf("%v: %w\n%s", cmd.Args, err, out)
-	}
-	return took, err
-}
-
-// startUp compares programs that do nothing but start.
-func (b *bench) startUp(ctx context.Context) error {
-	commands := [][]string{{b.attest, "--version"}, {b.attest, "--help"}, {b.buildctl, "--version"}}
-	all := []*series{{name: "attest --version"}, {name: "attest --help"}, {name: "buildctl --version"}}
-	for range b.rounds {
-		for i, c := range commands {
-			took, err := time1(exec.CommandContext(ctx, c[0], c[1:]...))
-			if err != nil {
-				return err
-			}
-			all[i].times = append(all[i].times, took)
-		}
-	}
-	table("Starting", all...)
-	return nil
 }

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"strings"
+	"time"
+)
+
+// stepCount is how many steps the pipeline of many steps has.
+const stepCount = 1000
+
+// steps measures what a step costs beyond its command.
+func (b *bench) steps(ctx context.Context) error {
+	dir, done, err := b.folder("steps")
+	defer done()
+	if err != nil {
+		return err
+	}
+	text := "version: \"0.1\"\nname: bench\nsteps:\n"
+	for i := range stepCount {
+		text += fmt.Sprintf("  s%d: {run: [\"true\", \"%[1]d\"], inputs: []}\n", i)
+	}
+	if err := writeTexts(dir, map[string]string{"attest.yaml": text}); err != nil {
+		return err
+	}
+	fresh := b.running(ctx, "attest run --no-cache", dir, b.attest, "run", "--no-cache")
+	first := b.running(ctx, "attest run, the first time: results are kept", dir, b.attest, "run")
+	first.prepare = func() error { _, err := b.do(ctx, dir, "rm", "-rf", ".attest"); return err }
+	cached := b.running(ctx, "attest run, all cached", dir, b.attest, "run")
+	start := b.running(ctx, "attest --version", dir, b.attest, "--version")
+	bare := &series{name: fmt.Sprintf("xargs -n 1 -P %d true", runtime.NumCPU()), measure: func() (time.Duration, error) {
+		return b.bareSteps(ctx)
+	}}
+	all := []*series{fresh, first, cached, bare, start}
+	if err := takeTurns(b.slow, all...); err != nil {
+		return err
+	}
+	if _, err := b.do(ctx, dir, b.attest, "run", "--expect-cached"); err != nil {
+		return err
+	}
+	table(fmt.Sprintf("%d process steps of true, as many at once as there are processors", stepCount), all...)
+	b.judgeSteps(fresh, cached, bare, start)
+	return nil
+}
+
+// judgeSteps takes from a run what is not the engine's: its start, and the
+// commands as they run without it.
+func (b *bench) judgeSteps(fresh, cached, bare, start *series) {
+	each := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 / stepCount }
+	b.below("1,000 process steps, nothing cached", each(fresh.median()-start.median()-bare.median()), 2, "ms a step")
+	b.below("1,000 process steps, all cached", each(cached.median()-start.median()), 0.2, "ms a step")
+}
+
+// bareSteps runs the same commands, as many at once as attest does.
+func (b *bench) bareSteps(ctx context.Context) (time.Duration, error) {
+	cmd := b.command(ctx, "", "xargs", "-n", "1", "-P", fmt.Sprint(runtime.NumCPU()), "true")
+	var numbers strings.Builder
+	for i := range stepCount {
+		fmt.Fprintln(&numbers, i)
+	}
+	cmd.Stdin = strings.NewReader(numbers.String())
+	return timed(cmd)
+}
