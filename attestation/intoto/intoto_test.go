@@ -348,3 +348,28 @@ func TestManyDependencies(t *testing.T) {
 		t.Errorf("got %d, the last is %+v", len(all), last)
 	}
 }
+
+// TestFetched: what came over a recorded network is a dependency, each thing
+// once, whatever step got it.
+func TestFetched(t *testing.T) {
+	f := facts(t)
+	one := receipt.Fetch{URL: "https://example.org/one.tar.gz", SHA256: digest.OfSHA256([]byte("1"))}
+	two := receipt.Fetch{URL: "https://example.org/two.tar.gz", SHA256: digest.OfSHA256([]byte("2"))}
+	f.Receipt.Steps[0].Network, f.Receipt.Steps[0].Fetched = "recorded", []receipt.Fetch{one, two}
+	f.Receipt.Steps[1].Network, f.Receipt.Steps[1].Fetched = "recorded", []receipt.Fetch{two}
+	f = finish(t, f)
+	text, err := intoto.ForRun(f)
+	var got []receipt.Fetch
+	for _, d := range read(t, text, err).Predicate.BuildDefinition.ResolvedDependencies {
+		if strings.HasPrefix(d.URI, "https://") {
+			sum, err := digest.Parse("sha256:" + d.Digest["sha256"])
+			if err != nil || d.Name != "" {
+				t.Errorf("%+v: %v", d, err)
+			}
+			got = append(got, receipt.Fetch{URL: d.URI, SHA256: sum})
+		}
+	}
+	if diff := cmp.Diff([]receipt.Fetch{one, two}, got, cmp.AllowUnexported(digest.Digest{})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

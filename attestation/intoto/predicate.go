@@ -5,6 +5,7 @@ package intoto
 //lint:file-ignore SA1019 see intoto.go.
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -88,7 +89,8 @@ func (f Facts) builder(steps []receipt.Step) slsa.Builder {
 	}
 }
 
-// dependencies names the images, the source commit and the inputs.
+// dependencies names the images, what came over recorded networks, the source
+// commit and the inputs.
 func (f Facts) dependencies(steps []receipt.Step) ([]slsa.ResourceDescriptor, error) {
 	var out []slsa.ResourceDescriptor
 	images := map[string]bool{}
@@ -98,6 +100,7 @@ func (f Facts) dependencies(steps []receipt.Step) ([]slsa.ResourceDescriptor, er
 			out = append(out, imageOf(s.Image))
 		}
 	}
+	out = append(out, fetchedBy(steps)...)
 	if src := f.Receipt.Source; src != nil && src.Commit != "" {
 		d := slsa.ResourceDescriptor{Name: "source", Digest: common.DigestSet{"gitCommit": src.Commit}}
 		if src.Dirty {
@@ -160,6 +163,23 @@ func inputsOf(steps []receipt.Step) []receipt.Path {
 		return strings.Compare(a.Path+" "+a.Hash.String(), b.Path+" "+b.Hash.String())
 	})
 	return slices.CompactFunc(inputs, func(a, b receipt.Path) bool { return a.Path == b.Path && a.Hash == b.Hash })
+}
+
+// fetchedBy returns what the steps got over recorded networks, each once and
+// ordered by URL and digest.
+func fetchedBy(steps []receipt.Step) []slsa.ResourceDescriptor {
+	var all []receipt.Fetch
+	for _, s := range steps {
+		all = append(all, s.Fetched...)
+	}
+	slices.SortFunc(all, func(a, b receipt.Fetch) int {
+		return cmp.Or(strings.Compare(a.URL, b.URL), strings.Compare(a.SHA256.String(), b.SHA256.String()))
+	})
+	var out []slsa.ResourceDescriptor
+	for _, f := range slices.Compact(all) {
+		out = append(out, slsa.ResourceDescriptor{URI: f.URL, Digest: descriptor("", f.SHA256).Digest})
+	}
+	return out
 }
 
 func imageOf(image string) slsa.ResourceDescriptor {

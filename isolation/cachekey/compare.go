@@ -53,7 +53,7 @@ func Parts(text []byte) (inputs, image digest.Digest, err error) {
 type Change struct {
 	// What is the part of the document: "inputs", "env" (declared or passed),
 	// "secret", "command", "image", "outputs", "working_dir", "isolation",
-	// "network", "network_allow", "cpus", "caches", "deterministic",
+	// "network", "network_allow", "locked", "cpus", "caches", "deterministic",
 	// "platform" or "version".
 	What string `json:"what"`
 	// Name is the variable's, for "env", or the secret's.
@@ -125,7 +125,7 @@ func compare(before, after Preimage, a, b document) []Change {
 		{"command", a.Command, b.Command}, {"image", deref(a.Image), deref(b.Image)},
 		{"outputs", a.Outputs, b.Outputs}, {"working_dir", a.WorkingDir, b.WorkingDir},
 		{"isolation", a.Isolation, b.Isolation}, {"network", a.Network, b.Network},
-		{"network_allow", a.Allow, b.Allow}, {"cpus", cpus(a.CPUs), cpus(b.CPUs)}, {"caches", a.Caches, b.Caches},
+		{"network_allow", a.Allow, b.Allow}, {"locked", a.Locked, b.Locked}, {"cpus", cpus(a.CPUs), cpus(b.CPUs)}, {"caches", a.Caches, b.Caches},
 		{"deterministic", a.Deterministic.text(), b.Deterministic.text()}, {"platform", a.Platform, b.Platform},
 	} {
 		if reflect.DeepEqual(f.before, f.after) {
@@ -281,6 +281,8 @@ func Reason(changes []Change) string {
 			}
 		case "network_allow":
 			parts = append(parts, "network allow-list changed")
+		case "locked":
+			parts = append(parts, "attest.lock changed")
 		case "inputs":
 			var names []string
 			for _, f := range c.Files {

@@ -73,6 +73,7 @@ func TestReasons(t *testing.T) {
 		{"network", func(f *cachekey.Facts) { f.Network = pipeline.NetworkOpen }, "network changed: recorded -> open", nil},
 		{"platform", func(f *cachekey.Facts) { f.Platform = "linux/arm64" }, "platform changed: linux/amd64 -> linux/arm64", nil},
 		{"allow-list", func(f *cachekey.Facts) { f.NetworkAllow = nil }, "network allow-list changed", nil},
+		{"lock", func(f *cachekey.Facts) { f.Locked = nil }, "attest.lock changed", nil},
 		{"processors", func(f *cachekey.Facts) { f.CPUs = 0 }, "cpus changed: 2 -> all", nil},
 		{"a secret", func(f *cachekey.Facts) { f.Secrets[0] = secret("NPM_TOKEN", "", "hunter5") }, "secret NPM_TOKEN changed", nil},
 		{"secrets", func(f *cachekey.Facts) { f.Secrets = []executor.Secret{secret("A", "", "")} }, "secret A, NETRC, NPM_TOKEN changed", nil},

@@ -53,6 +53,9 @@ type Facts struct {
 	// NetworkAllow are the hosts that a recorded network reaches, in any order;
 	// empty means any.
 	NetworkAllow []string
+	// Locked are the digests that attest.lock has for what the step fetches, by
+	// URL; empty where it has none.
+	Locked map[string]digest.Digest
 	// CPUs is how many processors the step sees; 0 means those of the machine.
 	CPUs int
 	// Secrets are what the step is handed, each name once, in any order. They
@@ -108,6 +111,7 @@ type document struct {
 	Image         *string            `json:"image"`
 	Inputs        string             `json:"inputs"`
 	Isolation     string             `json:"isolation"`
+	Locked        map[string]string  `json:"locked"`
 	Network       string             `json:"network"`
 	Allow         []string           `json:"network_allow"`
 	Outputs       []output           `json:"outputs"`
@@ -157,10 +161,14 @@ func (f Facts) document() (document, error) {
 		Env:        make(map[string]string, len(f.Env)),
 		PassEnv:    make(map[string]*string, len(f.PassEnv)),
 		Caches:     make(map[string]string, len(f.Caches)),
+		Locked:     make(map[string]string, len(f.Locked)),
 		Secrets:    make(map[string]secret, len(f.Secrets)),
 	}
 	if doc.Allow == nil {
 		doc.Allow = []string{}
+	}
+	for url, sum := range f.Locked {
+		doc.Locked[url] = sum.String()
 	}
 	if d := f.Deterministic; d != nil {
 		doc.Deterministic = &determinism{d.Epoch.UTC().Format(time.RFC3339), d.Seed}

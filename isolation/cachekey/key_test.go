@@ -52,6 +52,7 @@ func vector(t *testing.T) cachekey.Facts {
 		Network:    pipeline.NetworkRecorded,
 
 		NetworkAllow:  []string{"registry.npmjs.org", "*.example.org"},
+		Locked:        map[string]digest.Digest{"https://registry.npmjs.org/left-pad": digest.OfSHA256([]byte("pad"))},
 		CPUs:          2,
 		Secrets:       []executor.Secret{secret("NPM_TOKEN", "", "hunter4"), secret("NETRC", "/root/.netrc", "")},
 		SecretKey:     bytes.Repeat([]byte{1}, cachekey.SecretKeySize),
@@ -174,6 +175,13 @@ func TestEverythingEnters(t *testing.T) {
 		{"any host", func(f *cachekey.Facts) { f.NetworkAllow = nil }},
 		{"another host", func(f *cachekey.Facts) { f.NetworkAllow[0] = "npmjs.org" }},
 		{"a host more", func(f *cachekey.Facts) { f.NetworkAllow = append(f.NetworkAllow, "a") }},
+		{"another locked digest", func(f *cachekey.Facts) {
+			f.Locked = map[string]digest.Digest{"https://registry.npmjs.org/left-pad": digest.OfSHA256([]byte("pod"))}
+		}},
+		{"another locked URL", func(f *cachekey.Facts) {
+			f.Locked = map[string]digest.Digest{"https://registry.npmjs.org/left": digest.OfSHA256([]byte("pad"))}
+		}},
+		{"nothing locked", func(f *cachekey.Facts) { f.Locked = nil }},
 		{"processors", func(f *cachekey.Facts) { f.CPUs = 3 }},
 		{"all processors", func(f *cachekey.Facts) { f.CPUs = 0 }},
 		{"secret value", func(f *cachekey.Facts) { f.Secrets[0] = secret("NPM_TOKEN", "", "hunter5") }},

@@ -83,9 +83,11 @@ func (e *Executor) Close() error {
 //
 // The controls of the outcome are those of the embedded engine, whose making
 // is part of this program; of any other engine only what the step's definition
-// asks of every BuildKit is named, which is the absence of a network.
+// asks of every BuildKit is named, which is the absence of a network, or that
+// it was recorded.
 func (e *Executor) Run(ctx context.Context, job executor.Job, streams executor.Streams) (executor.Outcome, error) {
-	if err := job.RefuseBeyond(pipeline.Container, executor.AbilityNoNetwork, executor.AbilityOpen, executor.AbilityVariation); err != nil {
+	if err := job.RefuseBeyond(pipeline.Container, executor.AbilityNoNetwork, executor.AbilityRecorded, executor.AbilityOpen,
+		executor.AbilityVariation); err != nil {
 		return executor.Outcome{}, err
 	}
 	report := newReporter(streams.Progress)
@@ -109,11 +111,12 @@ func (e *Executor) Run(ctx context.Context, job executor.Job, streams executor.S
 	}
 	defer staging.Close()
 
+	recorder := newRecorder(job)
 	s := &solve{
-		job: job, image: img, conn: conn,
+		job: job, image: img, conn: conn, recorder: recorder,
 		step:    newStep(job, img),
 		inputs:  newInputs(root, job.Inputs, e.key(), report),
-		outputs: newOutputs(staging, job.Outputs, report),
+		outputs: newOutputs(staging, job.Outputs, recorder, report),
 		watch:   newWatch(job, streams, report),
 	}
 	outcome, err := s.run(ctx, e.options.Images.Platform())

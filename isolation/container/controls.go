@@ -15,8 +15,11 @@ import (
 // true.
 func controls(conn *connect.Conn, network pipeline.Network) []string {
 	list := []string{"read-only-root"}
-	if network != pipeline.NetworkOpen {
+	switch network {
+	case pipeline.NetworkNone:
 		list = append(list, "network-none")
+	case pipeline.NetworkRecorded: // an outcome has it only where all was recorded
+		list = append(list, "network-recorded")
 	}
 	if conn.Embedded != nil {
 		list = append(list, conn.Embedded.Controls...)

@@ -28,6 +28,7 @@ type outputs struct {
 	staging  *os.Root
 	patterns []pipeline.Pattern
 	report   *reporter
+	recorder *recorder       // nil where the network is not recorded
 	failed   func(err error) // told of the first error
 
 	r      *io.PipeReader
@@ -40,8 +41,8 @@ type outputs struct {
 	count   int64
 }
 
-func newOutputs(staging *os.Root, patterns []pipeline.Pattern, report *reporter) *outputs {
-	o := &outputs{staging: staging, patterns: patterns, report: report, failed: func(error) {}}
+func newOutputs(staging *os.Root, patterns []pipeline.Pattern, recorder *recorder, report *reporter) *outputs {
+	o := &outputs{staging: staging, patterns: patterns, recorder: recorder, report: report, failed: func(error) {}}
 	o.r, o.w = io.Pipe()
 	return o
 }
@@ -129,6 +130,9 @@ func (o *outputs) entry(name string, h *tar.Header, content io.Reader) error {
 		}
 		return err
 	case tar.TypeReg:
+		if taken, err := o.recorder.take(name, content); taken || err != nil {
+			return err
+		}
 		return o.file(name, h, content)
 	case tar.TypeSymlink:
 		return o.staging.Symlink(h.Linkname, name)
@@ -145,7 +149,7 @@ func (o *outputs) file(name string, h *tar.Header, content io.Reader) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(f, content)
+	err = o.copy(f, content)
 	if err == nil {
 		err = f.Chmod(h.FileInfo().Mode().Perm())
 	}
@@ -156,6 +160,18 @@ func (o *outputs) file(name string, h *tar.Header, content io.Reader) error {
 		return err
 	}
 	return o.staging.Chtimes(name, h.ModTime, h.ModTime)
+}
+
+func (o *outputs) copy(f io.Writer, content io.Reader) error {
+	if o.recorder == nil {
+		_, err := io.Copy(f, content)
+		return err
+	}
+	search := newAuthoritySearch()
+	if _, err := io.Copy(io.MultiWriter(f, search), content); err != nil {
+		return err
+	}
+	return search.err()
 }
 
 // finish gives folders their modes, the innermost first: one that may not be

@@ -34,6 +34,8 @@ type solve struct {
 	inputs  *inputs
 	outputs *outputs
 	watch   *watch
+	// recorder is nil where the network is not recorded.
+	recorder *recorder
 }
 
 // run solves the step's definition and says what came of it.
@@ -78,6 +80,9 @@ func (s *solve) options() client.SolveOpt {
 	} else {
 		o.Session = []session.Attachable{credentials{}}
 	}
+	if s.recorder != nil {
+		s.recorder.configure(&o)
+	}
 	return o
 }
 
@@ -92,6 +97,16 @@ func (s *solve) outcome(ctx context.Context, cause, err error) (executor.Outcome
 	}
 	if err == nil {
 		err = s.outputs.prune(ctx)
+	}
+	if s.recorder != nil {
+		o.Refused = s.recorder.refusals()
+		if err == nil {
+			o.Fetched, err = s.recorder.fetched(s.conn.Embedded != nil)
+			if err != nil {
+				s.outputs.clear()
+				return executor.Outcome{}, err
+			}
+		}
 	}
 	if err == nil {
 		return o, nil
@@ -130,6 +145,12 @@ func (s *solve) explain(err error) error {
 		return &executor.HintedError{
 			Err:   fmt.Errorf("%w: %s went away while the step ran: %w", executor.ErrUnavailable, s.conn.Name, err),
 			Hints: []string{"see attest engine status", "run it again: the engine is started anew"},
+		}
+	}
+	if s.recorder != nil && strings.Contains(err.Error(), string(compile.CapRecorded)) {
+		return &executor.HintedError{
+			Err:   fmt.Errorf("%w: %s is too old to record a network", executor.ErrUnavailable, s.conn.Name),
+			Hints: []string{"BuildKit does it from v0.32 on", "leave out --engine to use the embedded engine"},
 		}
 	}
 	if pulling {

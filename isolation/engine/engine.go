@@ -34,6 +34,7 @@ import (
 
 	"github.com/attest-pipeline/attest/attestation/receipt"
 	"github.com/attest-pipeline/attest/attestation/tree"
+	"github.com/attest-pipeline/attest/frontend/lock"
 	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/frontend/plan"
 	"github.com/attest-pipeline/attest/isolation/event"
@@ -91,6 +92,15 @@ type Options struct {
 	// Diffoscope is the absolute path of the program of that name; empty for
 	// none. It explains what differs when a step is run twice.
 	Diffoscope string
+	// Lock is what attest.lock has; nil where there is none. Steps run in the
+	// images that it has, and nobody is asked what their names stand for.
+	Lock *lock.Lock
+	// Locked fails what is not as Lock has it: before anything runs where it is
+	// an image, as soon as it is known where it is something fetched.
+	Locked bool
+	// Update asks anew for everything that a lock would hold: Lock must be nil,
+	// and recorded steps are run whatever is kept of them. See [Record.NewLock].
+	Update bool
 	// Deterministic is what steps see in place of what differs from run to run;
 	// nil for the world as it is.
 	Deterministic *executor.Determinism
@@ -181,6 +191,11 @@ func Run(ctx context.Context, o Options) (*Record, error) {
 	o, err := o.withDefaults()
 	if err != nil {
 		return nil, err
+	}
+	if o.Locked {
+		if err := CheckLocked(o.Plan, o.Lock); err != nil {
+			return nil, err
+		}
 	}
 	for _, s := range o.Plan.Steps {
 		if o.Executors[s.Isolation] == nil {

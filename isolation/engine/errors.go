@@ -45,7 +45,7 @@ func (w *walk) commandError(out executor.Outcome) error {
 	default:
 		text = fmt.Sprintf("the command ended with exit code %d", out.ExitCode)
 	}
-	return &StepError{ExitCode: out.ExitCode, TimedOut: out.TimedOut, Err: w.at(w.step.RunPos, text)}
+	return &StepError{ExitCode: out.ExitCode, TimedOut: out.TimedOut, Err: w.at(w.step.RunPos, text, refusals(out)...)}
 }
 
 // at is a complaint about a place in attest.yaml.

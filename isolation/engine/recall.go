@@ -11,6 +11,7 @@ import (
 
 	"github.com/attest-pipeline/attest/attestation/receipt"
 	"github.com/attest-pipeline/attest/attestation/tree"
+	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/frontend/plan"
 	"github.com/attest-pipeline/attest/frontend/source"
 	"github.com/attest-pipeline/attest/isolation/cache"
@@ -107,6 +108,10 @@ func (w *walk) misfit(made stepFacts) string {
 	switch {
 	case w.run.Strict && !made.Strict:
 		return "last run without --strict"
+	case w.run.Update && w.step.Network == pipeline.NetworkRecorded:
+		return "what it fetches is asked for anew"
+	case w.run.Locked && len(w.disagreements(made.Fetched)) > 0:
+		return "last run fetched what attest.lock does not have"
 	case w.step.Attestation.Reproducible && made.Reproduction == nil:
 		return "not yet run twice"
 	}

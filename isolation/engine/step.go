@@ -149,10 +149,13 @@ func (w *walk) resolveImage(ctx context.Context) error {
 	if w.step.Image == "" {
 		return nil
 	}
-	w.doing("resolving image " + w.step.Image)
-	pinned, err := w.run.Images(ctx, w.step.Image)
-	if err != nil {
-		return err
+	pinned, locked := w.lockedImage()
+	var err error
+	if !locked {
+		w.doing("resolving image " + w.step.Image)
+		if pinned, err = w.run.Images(ctx, w.step.Image); err != nil {
+			return err
+		}
 	}
 	if w.image, err = imageDigest(pinned); err != nil {
 		return &executor.ImageError{Image: w.step.Image, Err: err}
@@ -190,7 +193,7 @@ func (w *walk) computeKey() error {
 		Command: w.step.Run, Env: w.env.declared, PassEnv: w.env.passed,
 		Inputs: w.inputs, Outputs: w.step.Outputs, WorkingDir: w.step.WorkingDir,
 		Image: w.image, Isolation: w.step.Isolation, Network: w.step.Network,
-		NetworkAllow: w.step.NetworkAllow, CPUs: w.step.Limits.CPUs,
+		NetworkAllow: w.step.NetworkAllow, Locked: w.lockedFetches(), CPUs: w.step.Limits.CPUs,
 		Secrets: w.secrets, SecretKey: secretKey, Caches: w.cacheFolders(), Deterministic: w.run.Deterministic,
 		Platform: platformOf(w.step.Isolation),
 	})
@@ -229,8 +232,19 @@ func (w *walk) execute(ctx context.Context) error {
 	if err := w.sameImage(out.Image); err != nil {
 		return err
 	}
+	if err := w.compareLock(out); err != nil {
+		return err
+	}
 	if out.ExitCode != 0 || out.TimedOut {
 		return w.commandError(out)
+	}
+	for _, line := range refusals(out) {
+		w.warn(line)
+	}
+	if w.run.Update {
+		if err := w.computeKey(); err != nil { // as the next run will, by the lock that comes of this one
+			return err
+		}
 	}
 	return errors.Join(logErr, w.strictFindings())
 }
@@ -255,7 +269,7 @@ func (w *walk) job() executor.Job {
 	return executor.Job{
 		Step: w.step.Name, Pos: w.step.RunPos,
 		Command: w.step.Run, Env: w.env.effective(), WorkingDir: w.step.WorkingDir,
-		Image: w.step.Image, Network: w.step.Network, Timeout: w.step.Timeout,
+		Image: w.imageToRun(), Network: w.step.Network, Timeout: w.step.Timeout, Locked: w.lockedURLs(),
 		Limits: w.step.Limits, NetworkAllow: w.step.NetworkAllow, Secrets: w.secrets, Caches: w.cacheFolders(),
 		Strict: w.run.Strict, Trace: w.run.Trace, Deterministic: w.run.Deterministic,
 		Root: w.run.Root, Inputs: w.inputs.tree, Outputs: w.step.Outputs,

@@ -59,8 +59,10 @@ type Job struct {
 
 	Limits       pipeline.Limits // zero fields: as the level has it
 	NetworkAllow []string        // hosts that a recorded network reaches; empty means any
-	Secrets      []Secret        // ordered by name
-	Caches       []CacheFolder   // ordered by name
+	// Locked has a recorded network refuse every URL but these; nil does not.
+	Locked  *Locked
+	Secrets []Secret      // ordered by name
+	Caches  []CacheFolder // ordered by name
 	// Strict hides what the step did not declare, and makes a protection that
 	// cannot be had an error.
 	Strict bool
@@ -132,6 +134,20 @@ type Outcome struct {
 	Unexpected, Modified []string
 	// Varied names what a Variation really changed, ordered.
 	Varied []string
+	// Refused is what a recorded network did not let the step ask for, in the
+	// order of the first time. It never left.
+	Refused []Refused
+}
+
+// Locked are the only URLs that a step may fetch. What stands behind a question
+// mark does not matter.
+type Locked struct{ URLs []string }
+
+// Refused is a request that a recorded network did not let through.
+type Refused struct {
+	URL       string
+	Why       string
+	NotLocked bool // Job.Locked is the reason
 }
 
 // Fetch is one thing that a step got over a recorded network.

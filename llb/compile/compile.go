@@ -132,8 +132,8 @@ func (s Step) Exec(workspace llb.State) (llb.State, error) {
 		return llb.State{}, fmt.Errorf("step %q: %w", s.Name, err)
 	}
 	network := pb.NetMode_NONE
-	if s.Network == pipeline.NetworkOpen {
-		network = pb.NetMode_UNSET
+	if s.Network == pipeline.NetworkOpen || s.Network == pipeline.NetworkRecorded {
+		network = pb.NetMode_UNSET // which is the proxy's where a solve asks for one
 	}
 	run := []llb.RunOption{
 		llb.Args(args),

@@ -3,6 +3,7 @@
 package buildkitdtest
 
 import (
+	"net"
 	"os"
 	"os/exec"
 	"regexp"
@@ -14,9 +15,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Address is the one address of [OwnNetwork] that is not a loopback one. It is
-// set aside for documentation, so nobody else has it.
-const Address = "203.0.113.1"
+// The addresses of [OwnNetwork] that are not loopback ones. They are set aside
+// for documentation, so nobody else has them.
+const (
+	Address = "203.0.113.1"
+	Other   = "203.0.113.2"
+)
 
 // insideNetwork is set in a test program that was started by OwnNetwork.
 const insideNetwork = "ATTEST_TEST_OWN_NETWORK"
@@ -53,7 +57,7 @@ func OwnNetwork(t *testing.T) (inside bool) {
 	return false
 }
 
-// setUpLoopback brings the loopback interface up, with a second address.
+// setUpLoopback brings the loopback interface up, with two addresses more.
 func setUpLoopback() error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -68,12 +72,17 @@ func setUpLoopback() error {
 	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, loopback); err != nil {
 		return err
 	}
-	second, err := unix.NewIfreq("lo:1")
-	if err != nil {
-		return err
+	for name, address := range map[string]string{"lo:1": Address, "lo:2": Other} {
+		more, err := unix.NewIfreq(name)
+		if err != nil {
+			return err
+		}
+		if err := more.SetInet4Addr(net.ParseIP(address).To4()); err != nil {
+			return err
+		}
+		if err := unix.IoctlIfreq(fd, unix.SIOCSIFADDR, more); err != nil {
+			return err
+		}
 	}
-	if err := second.SetInet4Addr([]byte{203, 0, 113, 1}); err != nil {
-		return err
-	}
-	return unix.IoctlIfreq(fd, unix.SIOCSIFADDR, second)
+	return nil
 }

@@ -106,12 +106,16 @@ func (c *cacheExplainCmd) explain(ctx context.Context, env *Env) (*engine.Explan
 	if err != nil {
 		return nil, err
 	}
+	locked, err := c.loadLock(env)
+	if err != nil {
+		return nil, err
+	}
 	levels, err := newLevels(env, root, engineAddress(env, settings), dir)
 	if err != nil {
 		return nil, err
 	}
 	return engine.Explain(ctx, engine.Options{
-		Plan: planned, Root: root, Images: levels.images.Pin, Environ: env.Environ, Now: env.Now, CacheDir: dir,
+		Plan: planned, Root: root, Lock: locked, Images: levels.images.Pin, Environ: env.Environ, Now: env.Now, CacheDir: dir,
 		Sink: event.SinkFunc(func(e event.Event) {
 			if w, ok := e.Body.(event.Warning); ok {
 				env.note("warning: %s", display.Clean(w.Message))

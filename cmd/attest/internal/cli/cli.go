@@ -34,7 +34,7 @@ type grammar struct {
 	Init     initCmd     `cmd:"" help:"Write an attest.yaml for the project that is here."`
 	Run      runCmd      `cmd:"" help:"Run steps and write a receipt of what happened."`
 	Verify   verifyCmd   `cmd:"" help:"Check a receipt against its signature and the files on disk."`
-	Pipeline pipelineCmd `cmd:"" help:"Look at the pipeline: show, validate, schema."`
+	Pipeline pipelineCmd `cmd:"" help:"Look at the pipeline: show, validate, lock, schema."`
 	Cache    cacheCmd    `cmd:"" help:"The results that are kept: stats, explain, gc, verify, clear."`
 	Keys     keysCmd     `cmd:"" help:"Make and show the project's keys: generate, list, show."`
 	Config   configCmd   `cmd:"" help:"The project's settings: set, get, list."`

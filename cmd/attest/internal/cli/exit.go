@@ -10,6 +10,7 @@ import (
 
 	"github.com/attest-pipeline/attest/attestation/keys"
 	"github.com/attest-pipeline/attest/cmd/attest/internal/config"
+	"github.com/attest-pipeline/attest/frontend/lock"
 	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/frontend/plan"
 	"github.com/attest-pipeline/attest/isolation/engine"
@@ -43,7 +44,7 @@ var exitCodes = [...]struct {
 	{exitUnverified, "verification failed: do not believe the receipt"},
 	{exitDenied, "a policy says no"},
 	{exitNotCached, "a step is not in the cache, and --expect-cached says that all are"},
-	{exitInvalid, "attest.yaml or .attest/config.yaml is not valid"},
+	{exitInvalid, "attest.yaml, attest.lock or .attest/config.yaml is not valid, or attest.lock lacks what --locked wants"},
 	{exitUnavailable, "the engine that runs container steps cannot be reached or started"},
 	{exitKey, "a key is missing, unreadable or not to be trusted"},
 	{exitInterrupted, "interrupted; a run's receipt says how far it came"},
@@ -84,7 +85,7 @@ func exitCode(ctx context.Context, err error) int {
 		return exitInterrupted
 	case errors.As(err, &unverified):
 		return exitUnverified
-	case errors.Is(err, pipeline.ErrInvalid), errors.Is(err, config.ErrFile):
+	case errors.Is(err, pipeline.ErrInvalid), errors.Is(err, config.ErrFile), errors.Is(err, lock.ErrInvalid):
 		return exitInvalid
 	case errors.Is(err, executor.ErrUnavailable):
 		return exitUnavailable
@@ -94,7 +95,7 @@ func exitCode(ctx context.Context, err error) int {
 		return exitNotCached
 	case errors.As(err, &step):
 		return exitStepFailed
-	case errors.Is(err, plan.ErrInput): // found without running anything
+	case errors.Is(err, plan.ErrInput), errors.Is(err, engine.ErrNotLocked): // found without running anything
 		return exitInvalid
 	}
 	return exitOther

@@ -14,6 +14,7 @@ import (
 type pipelineCmd struct {
 	Show     pipelineShowCmd     `cmd:"" help:"Draw the steps and say what the time of a run hangs on."`
 	Validate pipelineValidateCmd `cmd:"" help:"Report everything that is wrong with attest.yaml."`
+	Lock     pipelineLockCmd     `cmd:"" help:"Write attest.lock: what images and fetches are now."`
 	Schema   pipelineSchemaCmd   `cmd:"" help:"Print the JSON Schema of attest.yaml, for editors."`
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/attest-pipeline/attest/cmd/attest/internal/config"
 	"github.com/attest-pipeline/attest/cmd/attest/internal/display"
 	"github.com/attest-pipeline/attest/cmd/internal/version"
+	"github.com/attest-pipeline/attest/frontend/lock"
 	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/frontend/plan"
 	"github.com/attest-pipeline/attest/isolation/engine"
@@ -35,6 +36,8 @@ type runCmd struct {
 	Replay    bool     `name:"replay-logs" help:"Show what a step printed when its cached result was made."`
 	Jobs      *string  `short:"j" placeholder:"N" help:"Run N steps at once (default: one per processor)."`
 	KeepGoing *bool    `negatable:"" help:"After a failure, go on with steps that do not need what failed."`
+	Locked    bool     `help:"Fail where an image, or what a step fetches, is not as attest.lock has it."`
+	Update    bool     `help:"Ask anew what images and fetches are, and move attest.lock to it."`
 	DryRun    bool     `help:"Say what would run, and run nothing."`
 	Isolation *string  `placeholder:"LEVEL" help:"Run every step at this level: process, container or vm."`
 	Engine    *string  `placeholder:"ADDR" help:"The BuildKit for container steps (default: the embedded one)."`
@@ -58,6 +61,7 @@ Examples:
     attest run build test --keep-going
     attest run --sign --verify
     attest run --expect-cached
+    attest run --locked
     receipt=$(attest run --sign --progress quiet) && attest verify "$receipt"`
 }
 
@@ -79,11 +83,15 @@ func (c *runCmd) Run(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	if c.NoCache && c.Expect {
-		return &usageError{err: errors.New("--no-cache and --expect-cached exclude each other")}
+	if err := c.compatible(); err != nil {
+		return err
+	}
+	locked, err := c.currentLock(env)
+	if err != nil {
+		return err
 	}
 	if c.DryRun {
-		return dryRun(ctx, env, root, planned)
+		return errors.Join(c.checkLocked(planned, locked), dryRun(ctx, env, root, planned))
 	}
 	if err := makeStateDir(root); err != nil {
 		return err
@@ -92,13 +100,66 @@ func (c *runCmd) Run(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	rec, runErr := c.execute(ctx, env, settings, root, planned)
+	rec, runErr := c.execute(ctx, env, settings, root, planned, locked)
 	if rec == nil {
 		return runErr
 	}
 	// What happened is recorded even when the user wants to leave.
 	ctx = context.WithoutCancel(ctx)
-	return errors.Join(runErr, c.finish(ctx, env, settings, root, planned, rec, signer))
+	return errors.Join(runErr, c.moveLock(env, p, rec), c.finish(ctx, env, settings, root, planned, rec, signer))
+}
+
+// compatible refuses flags that exclude each other.
+func (c *runCmd) compatible() error {
+	for _, f := range []struct {
+		both  bool
+		names string
+	}{
+		{c.NoCache && c.Expect, "--no-cache and --expect-cached"},
+		{c.Locked && c.Update, "--locked and --update"},
+		{c.DryRun && c.Update, "--dry-run and --update"},
+		{c.Expect && c.Update, "--expect-cached and --update"},
+	} {
+		if f.both {
+			return &usageError{err: errors.New(f.names + " exclude each other")}
+		}
+	}
+	return nil
+}
+
+// currentLock reads the lock that the run is to use; nil for none.
+func (c *runCmd) currentLock(env *Env) (*lock.Lock, error) {
+	if c.Update {
+		return nil, nil //nolint:nilnil // it is what the run will find out
+	}
+	return c.loadLock(env)
+}
+
+func (c *runCmd) checkLocked(planned *plan.Plan, l *lock.Lock) error {
+	if !c.Locked {
+		return nil
+	}
+	return engine.CheckLocked(planned, l)
+}
+
+// moveLock writes what a run with --update found, if it succeeded. What was not
+// run stays as it was locked.
+func (c *runCmd) moveLock(env *Env, p *pipeline.Pipeline, rec *engine.Record) error {
+	if !c.Update || rec.Receipt.Status != receipt.Succeeded {
+		return nil
+	}
+	var old *lock.Lock
+	if len(c.Steps) > 0 {
+		var err error
+		if old, err = c.loadLock(env); err != nil {
+			return err
+		}
+	}
+	written, err := c.writeLock(env, merged(p, old, rec.NewLock(p)))
+	if written {
+		env.note("moved %s", env.short(c.lockPath(env)))
+	}
+	return err
 }
 
 // settings are what flags, environment, file and defaults come to.
@@ -147,7 +208,7 @@ func (c *runCmd) signer(env *Env, settings *config.Set, root string) (keys.Signe
 }
 
 // execute runs the plan, drawing it meanwhile.
-func (c *runCmd) execute(ctx context.Context, env *Env, settings *config.Set, root string, planned *plan.Plan) (*engine.Record, error) {
+func (c *runCmd) execute(ctx context.Context, env *Env, settings *config.Set, root string, planned *plan.Plan, locked *lock.Lock) (*engine.Record, error) {
 	cacheDir, err := cacheFolder(root, settings)
 	if err != nil {
 		return nil, err
@@ -167,6 +228,7 @@ func (c *runCmd) execute(ctx context.Context, env *Env, settings *config.Set, ro
 		Environ: env.Environ, Sink: screen, Now: env.Now, Version: version.Version,
 		CacheDir: cacheDir, NoCache: c.NoCache, ExpectCached: c.Expect, ReplayLogs: c.Replay,
 		Strict: c.Strict, Trace: c.Trace, Diffoscope: findTool(env, "diffoscope"),
+		Lock: locked, Locked: c.Locked, Update: c.Update,
 	})
 }
 

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e_test
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/attest-pipeline/attest/isolation/buildkitd/buildkitdtest"
+)
+
+// TestRecordedNetwork is the life of a lock: what a step fetches is recorded,
+// locked, kept to, and moved.
+func TestRecordedNetwork(t *testing.T) {
+	if !buildkitdtest.OwnNetwork(t) {
+		return
+	}
+	w := need(t)
+	var content atomic.Value
+	content.Store("first")
+	l, err := net.Listen("tcp", buildkitdtest.Address+":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &httptest.Server{Listener: l, Config: &http.Server{Handler: http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(rw, content.Load().(string))
+	})}}
+	server.Start()
+	defer server.Close()
+	dir := w.project(t, strings.NewReplacer("URL", server.URL, "HOST", buildkitdtest.Address).Replace(`
+version: "0.1"
+name: fetches
+image: $IMAGE
+steps:
+  deps:
+    run: wget -q -O dep URL/dep
+    inputs: []
+    outputs: [dep]
+    network: {mode: recorded, allow: [HOST]}
+`))
+	w.attest(t, dir, "run", "--sign", "--verify").want(t, 0)
+	if text := read(t, receipt(t, dir)); !strings.Contains(text, server.URL+"/dep") || !strings.Contains(text, "network-recorded") {
+		t.Errorf("the receipt does not say what was fetched:\n%s", text)
+	}
+	statements, err := filepath.Glob(filepath.Join(dir, ".attest/attestations/*.intoto.jsonl"))
+	if err != nil || len(statements) == 0 {
+		statements, _ = filepath.Glob(filepath.Join(dir, ".attest/*/*.dsse.json"))
+	}
+	if len(statements) == 0 {
+		t.Error("there is no statement")
+	}
+
+	w.attest(t, dir, "run", "--locked").want(t, 10) // there is no lock
+	w.attest(t, dir, "pipeline", "lock").want(t, 0)
+	locked := read(t, filepath.Join(dir, "attest.lock"))
+	if !strings.Contains(locked, server.URL+"/dep") || !strings.Contains(locked, w.image()) {
+		t.Errorf("the lock:\n%s", locked)
+	}
+	if r := w.attest(t, dir, "run", "--locked").want(t, 0); !strings.Contains(r.stderr, "cache hit") {
+		t.Errorf("what was run for the lock is run again:\n%s", r.stderr)
+	}
+
+	content.Store("second")
+	r := w.attest(t, dir, "run", "--locked", "--no-cache").want(t, 3)
+	for _, want := range []string{server.URL + "/dep", "attest.lock wants sha256:a7937b64", "got sha256:16367aac", "attest run --update"} {
+		if !strings.Contains(r.stderr, want) {
+			t.Errorf("missing %q in:\n%s", want, r.stderr)
+		}
+	}
+	if got := read(t, filepath.Join(dir, "dep")); got != "first" {
+		t.Errorf("what was refused has landed: %q", got)
+	}
+	if r := w.attest(t, dir, "run", "--no-cache").want(t, 0); !strings.Contains(r.stderr, "warning: deps: fetched") {
+		t.Errorf("without --locked nobody is warned:\n%s", r.stderr)
+	}
+	w.attest(t, dir, "run", "--update").want(t, 0)
+	if moved := read(t, filepath.Join(dir, "attest.lock")); moved == locked {
+		t.Error("the lock did not move")
+	}
+	w.attest(t, dir, "run", "--locked", "--expect-cached").want(t, 0)
+
+	// A URL that is not locked does not leave the machine.
+	write(t, filepath.Join(dir, "attest.yaml"), strings.Replace(read(t, filepath.Join(dir, "attest.yaml")), "/dep\n", "/other || touch dep\n", 1))
+	r = w.attest(t, dir, "run", "--locked").want(t, 3)
+	if !strings.Contains(r.stderr, "attest.lock does not have "+server.URL+"/other") {
+		t.Errorf("what is not locked:\n%s", r.stderr)
+	}
+}
