@@ -4,7 +4,6 @@ package digest
 
 import (
 	"context"
-	"errors"
 	"math/bits"
 	"runtime"
 	"sync/atomic"
@@ -21,7 +20,7 @@ const Large = 1 << 20
 // of two can be (BLAKE3 specification, 2.1). Content is cut into windows, these
 // into segments: all but the last are whole subtrees.
 const (
-	// windowSize is what is mapped at a time.
+	// windowSize bounds how many segments are remembered at a time.
 	windowSize = 64 << 20
 	// segmentSize is what a processor takes at a time: enough to pay for the
 	// handing out, little enough to stay in its cache.
@@ -32,14 +31,17 @@ const (
 
 type chain = [8]uint32
 
-// source gives a window of some content: n bytes from at. done is called when
-// they are no longer needed.
-type source func(at int64, n int) (window []byte, done func() error, err error)
+// source gives n bytes of some content from at on, in the processor's cache.
+// They are good until the next call.
+type source func(at int64, n int) ([]byte, error)
 
 // ofLarge is [Of] for content of [Large] bytes and more.
 func ofLarge(b []byte) Digest {
-	d, err := large(context.Background(), int64(len(b)), func(at int64, n int) ([]byte, func() error, error) {
-		return b[at:][:n], func() error { return nil }, nil
+	d, err := large(context.Background(), int64(len(b)), func() source {
+		return func(at int64, n int) ([]byte, error) {
+			fetch(b[at:][:n])
+			return b[at:][:n], nil
+		}
 	})
 	if err != nil {
 		panic("digest: reading memory: " + err.Error())
@@ -47,20 +49,18 @@ func ofLarge(b []byte) Digest {
 	return d
 }
 
-// large hashes content of more than one segment.
-func large(ctx context.Context, size int64, content source) (Digest, error) {
+// large hashes content of more than one segment. Each processor has a source of
+// its own.
+func large(ctx context.Context, size int64, content func() source) (Digest, error) {
+	sources := make([]source, runtime.GOMAXPROCS(0))
+	for i := range sources {
+		sources[i] = content()
+	}
 	var windows []chain
 	var root guts.Node
 	for at := int64(0); at < size; at += windowSize {
-		if err := context.Cause(ctx); err != nil {
-			return Digest{}, err
-		}
-		window, done, err := content(at, int(min(windowSize, size-at)))
+		segments, err := hashWindow(ctx, sources, at, min(windowSize, size-at))
 		if err != nil {
-			return Digest{}, err
-		}
-		segments, err := hashWindow(window, uint64(at))
-		if err = errors.Join(err, done()); err != nil {
 			return Digest{}, err
 		}
 		if size <= windowSize {
@@ -77,23 +77,28 @@ func large(ctx context.Context, size int64, content source) (Digest, error) {
 	return Digest{BLAKE3, [Size]byte(sum[:Size])}, nil
 }
 
-// hashWindow hashes the segments of a window that begins at a place of the
-// content. It returns an error where the window's memory goes away meanwhile.
-func hashWindow(window []byte, at uint64) ([]chain, error) {
-	segments := make([]chain, (len(window)+segmentSize-1)/segmentSize)
+// hashWindow hashes the segments of a window of the content, size bytes from
+// at.
+func hashWindow(ctx context.Context, sources []source, at, size int64) ([]chain, error) {
+	segments := make([]chain, (size+segmentSize-1)/segmentSize)
 	var next atomic.Int64
-	var workers errgroup.Group
-	for range min(runtime.GOMAXPROCS(0), len(segments)) {
-		workers.Go(func() (err error) {
-			defer errorOfFault(&err)()
+	workers, ctx := errgroup.WithContext(ctx)
+	for _, segment := range sources[:min(len(sources), len(segments))] {
+		workers.Go(func() error {
 			for {
-				i := int(next.Add(1)) - 1
-				if i >= len(segments) {
+				i := next.Add(1) - 1
+				if i >= int64(len(segments)) {
 					return nil
 				}
+				if err := context.Cause(ctx); err != nil {
+					return err
+				}
 				from := i * segmentSize
-				part := window[from:min(from+segmentSize, len(window))]
-				segments[i] = guts.ChainingValue(subtree(part, (at+uint64(from))/guts.ChunkSize))
+				part, err := segment(at+from, int(min(segmentSize, size-from)))
+				if err != nil {
+					return err
+				}
+				segments[i] = guts.ChainingValue(subtree(part, uint64(at+from)/guts.ChunkSize))
 			}
 		})
 	}
@@ -112,14 +117,12 @@ func subtree(b []byte, counter uint64) guts.Node {
 		copy(whole[:], b)
 		return guts.CompressBuffer(&whole, len(b), &guts.IV, counter, 0)
 	}
-	whole := (*[groupSize]byte)(b)
-	fetch(whole)
-	return guts.CompressBuffer(whole, groupSize, &guts.IV, counter, 0)
+	return guts.CompressBuffer((*[groupSize]byte)(b), groupSize, &guts.IV, counter, 0)
 }
 
 // fetch brings b into the processor's cache, in order: the library reads from
 // all chunks in turn, which the processor does not foresee.
-func fetch(b *[groupSize]byte) {
+func fetch(b []byte) {
 	const line = 64
 	var sum byte
 	for i := 0; i < len(b); i += line {
