@@ -4,7 +4,8 @@
 // client is linked, so that attest itself starts without it. attest starts it
 // when the first container step has to run; it ends with attest.
 //
-//	attest-worker run --project DIR [--engine ADDRESS]     jobs on descriptor 3
+//	attest-worker run --project DIR [--engine ADDRESS] [--vm-kernel PATH]
+//	                                                       jobs on descriptor 3
 //	attest-worker llb --pipeline FILE [STEP...]            LLB as text on stdout
 package main
 
@@ -22,11 +23,13 @@ import (
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/attest-pipeline/attest/cmd/internal/version"
+	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/isolation/buildkitd/launch"
 	"github.com/attest-pipeline/attest/isolation/container"
 	"github.com/attest-pipeline/attest/isolation/container/connect"
 	"github.com/attest-pipeline/attest/isolation/executor"
 	"github.com/attest-pipeline/attest/isolation/image"
+	"github.com/attest-pipeline/attest/isolation/vm"
 	"github.com/attest-pipeline/attest/isolation/worker"
 )
 
@@ -50,11 +53,12 @@ func command(ctx context.Context, args, environ []string, stdout io.Writer) erro
 	switch args[0] {
 	case "run":
 		project := flags.String("project", "", "the project's `folder`")
+		kernel := flags.String("vm-kernel", "", "the `path` of the kernel of virtual machines (default: the distribution's)")
 		engine := flags.String("engine", "", "the `address` of a BuildKit (default: the embedded one)")
 		if err := flags.Parse(args[1:]); err != nil {
 			return err
 		}
-		return serve(ctx, *project, *engine, environ)
+		return serve(ctx, *project, *engine, *kernel, environ)
 	case "llb":
 		file := flags.String("pipeline", "attest.yaml", "the pipeline's `file`")
 		if err := flags.Parse(args[1:]); err != nil {
@@ -67,7 +71,7 @@ func command(ctx context.Context, args, environ []string, stdout io.Writer) erro
 }
 
 // serve runs the jobs that attest sends until attest ends.
-func serve(ctx context.Context, project, engine string, environ []string) error {
+func serve(ctx context.Context, project, engine, kernel string, environ []string) error {
 	listener, err := worker.Inherited()
 	if err != nil {
 		return err
@@ -76,7 +80,7 @@ func serve(ctx context.Context, project, engine string, environ []string) error 
 	if err != nil {
 		return err
 	}
-	e := container.New(container.Options{
+	options := container.Options{
 		Images:  image.NewResolver(project, ocispecs.Platform{}),
 		KeyFile: filepath.Join(stateDir, "transfer.key"),
 		Connect: func(ctx context.Context, progress func(executor.Progress)) (*connect.Conn, error) {
@@ -84,8 +88,15 @@ func serve(ctx context.Context, project, engine string, environ []string) error 
 				Address: engine, Environ: environ, Daemon: launch.Daemon{Environ: environ}, Progress: progress,
 			})
 		},
-	})
-	defer e.Close()
-	server := worker.Server{Version: version.Version, Executor: e}
+	}
+	containers := container.New(options)
+	defer containers.Close()
+	options.Machines = &vm.Options{Environ: environ, Kernel: kernel}
+	machines := container.New(options)
+	defer machines.Close()
+	server := worker.Server{Version: version.Version, Executors: map[pipeline.Isolation]executor.Executor{
+		pipeline.Container: containers,
+		pipeline.VM:        machines,
+	}}
 	return server.Serve(ctx, listener)
 }

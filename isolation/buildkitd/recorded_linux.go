@@ -88,7 +88,7 @@ func (s *steps) runRecorded(ctx context.Context, root executor.Mount, mounts []e
 	asked := process.Meta.Proxy
 	log := newFetchLog(asked.Policy)
 	process.Meta.Proxy = &network.ProxyConfig{Policy: log, Capture: log.capture, EgressMode: process.Meta.NetMode}
-	err := s.run(ctx, root, mounts, process, started)
+	err := s.run(ctx, root, mounts, process, nil, started)
 	log.handOver(asked.Capture)
 	return err
 }

@@ -20,6 +20,8 @@ import (
 	"github.com/moby/buildkit/util/network"
 	"github.com/moby/sys/user"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/attest-pipeline/attest/isolation/vm"
 )
 
 // steps is what BuildKit runs processes by. It runs steps itself, so that what
@@ -27,7 +29,7 @@ import (
 // somebody talks to (debugging shells, containers of a gateway frontend) to
 // BuildKit's own executor. It is safe for concurrent use.
 //
-// An executor that runs steps in a virtual machine takes its place here.
+// A step whose definition says so runs in a virtual machine, see runMachine.
 type steps struct {
 	containers executor.Executor // BuildKit's own
 	runtime    string            // path of runc or crun
@@ -36,6 +38,7 @@ type steps struct {
 	bounds     bounds
 	networks   map[pb.NetMode]network.Provider
 	recorded   network.ProxyProvider
+	machines   *vm.Host
 }
 
 // Run runs one process in a container and waits for it.
@@ -43,13 +46,22 @@ func (s *steps) Run(ctx context.Context, id string, root executor.Mount, mounts 
 	process executor.ProcessInfo, started chan<- struct{},
 ) (resourcestypes.Recorder, error) {
 	process.Meta.Hostname = hostname
-	if id != "" || process.Stdin != nil || process.Meta.Tty {
-		return s.containers.Run(ctx, id, root, mounts, process, started)
+	machine, err := takeSettings(&process.Meta)
+	if err != nil {
+		return nil, err
 	}
-	if process.Meta.Proxy != nil {
+	talks := id != "" || process.Stdin != nil || process.Meta.Tty
+	switch {
+	case machine != nil && talks:
+		return nil, errMachineTalk
+	case machine != nil && process.Meta.Proxy != nil:
+		return nil, errMachineProxy
+	case talks:
+		return s.containers.Run(ctx, id, root, mounts, process, started)
+	case process.Meta.Proxy != nil:
 		return nil, s.runRecorded(ctx, root, mounts, process, started)
 	}
-	return nil, s.run(ctx, root, mounts, process, started)
+	return nil, s.run(ctx, root, mounts, process, machine, started)
 }
 
 // Exec runs another process in a container that is not a step's.
@@ -57,7 +69,10 @@ func (s *steps) Exec(ctx context.Context, id string, process executor.ProcessInf
 	return s.containers.Exec(ctx, id, process)
 }
 
-func (s *steps) run(ctx context.Context, root executor.Mount, mounts []executor.Mount, process executor.ProcessInfo, started chan<- struct{}) (err error) {
+// run runs a step in a container, or in the machine unless that is nil.
+func (s *steps) run(ctx context.Context, root executor.Mount, mounts []executor.Mount, process executor.ProcessInfo,
+	machine *vm.Settings, started chan<- struct{},
+) (err error) {
 	id := identity.NewID()
 	bundle := filepath.Join(s.dir, id)
 	if err := os.MkdirAll(filepath.Join(bundle, "rootfs"), 0o711); err != nil {
@@ -86,12 +101,15 @@ func (s *steps) run(ctx context.Context, root executor.Mount, mounts []executor.
 		return err
 	}
 	defer done()
+	guarded, stop := guardDisk(ctx, filepath.Dir(s.dir))
+	defer stop()
+	if machine != nil {
+		return s.runMachine(guarded, spec, *machine, process, started)
+	}
 	c := container{runtime: s.runtime, id: id, bundle: bundle}
 	if err := c.write(spec); err != nil {
 		return err
 	}
-	guarded, stop := guardDisk(ctx, filepath.Dir(s.dir))
-	defer stop()
 	return c.run(guarded, process, started)
 }
 

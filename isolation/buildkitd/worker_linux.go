@@ -32,6 +32,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/attest-pipeline/attest/isolation/buildkitd/launch"
+	"github.com/attest-pipeline/attest/isolation/vm"
 )
 
 // namespace keeps BuildKit's things apart in containerd's stores.
@@ -50,7 +51,7 @@ func newWorker(ctx context.Context, o Options, files launch.Files) (*base.Worker
 		return nil, launch.Status{}, err
 	}
 	stacking := chooseSnapshotter(files.Root)
-	about := launch.Status{Runtime: runtime, Snapshotter: stacking.name, Network: openNetwork}
+	about := launch.Status{Runtime: runtime, Snapshotter: stacking.name, Network: openNetwork, Machines: true}
 
 	opt, err := openStores(filepath.Join(files.Root, stacking.name), stacking)
 	if err != nil {
@@ -64,7 +65,8 @@ func newWorker(ctx context.Context, o Options, files launch.Files) (*base.Worker
 	opt.ProxyProvider = &recordedNetworks{root: opt.Root}
 	bounds := newBounds(cgroupParent(files))
 	about.Controls, about.Limits = controls(bounds), bounds.limits()
-	opt.Executor, err = newExecutor(opt, runtime, files, bounds)
+	machines := vm.NewHost(filepath.Join(files.Root, "machines"), vm.Options{Environ: o.Environ}, o.Log)
+	opt.Executor, err = newExecutor(opt, runtime, files, bounds, machines)
 	if err != nil {
 		return nil, about, err
 	}
@@ -84,7 +86,7 @@ func newWorker(ctx context.Context, o Options, files launch.Files) (*base.Worker
 }
 
 // newExecutor makes what runs processes, for the worker to be.
-func newExecutor(opt base.WorkerOpt, runtime string, files launch.Files, bounds bounds) (executor.Executor, error) {
+func newExecutor(opt base.WorkerOpt, runtime string, files launch.Files, bounds bounds, machines *vm.Host) (executor.Executor, error) {
 	cgroup := cgroupParent(files)
 	monitor, err := resources.NewMonitor()
 	if err != nil {
@@ -111,6 +113,7 @@ func newExecutor(opt base.WorkerOpt, runtime string, files launch.Files, bounds 
 	return &steps{
 		containers: containers, runtime: runtime, dir: dir, cgroup: cgroup, networks: opt.NetworkProviders,
 		recorded: opt.ProxyProvider, bounds: bounds,
+		machines: machines,
 	}, nil
 }
 

@@ -24,10 +24,10 @@ import (
 	_ "github.com/moby/buildkit/util/grpcutil/encoding/proto"
 
 	"github.com/attest-pipeline/attest/attestation/digest"
-	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/isolation/container/connect"
 	"github.com/attest-pipeline/attest/isolation/executor"
 	"github.com/attest-pipeline/attest/isolation/image"
+	"github.com/attest-pipeline/attest/isolation/vm"
 	"github.com/attest-pipeline/attest/llb/compile"
 )
 
@@ -43,6 +43,9 @@ type Options struct {
 	// that it kept from an earlier run of the step; empty means that it
 	// receives all files again in every run.
 	KeyFile string
+	// Machines has steps run in virtual machines, which the embedded engine
+	// makes and no other; nil means containers.
+	Machines *vm.Options
 }
 
 // Executor runs steps in containers. Safe for concurrent use.
@@ -86,14 +89,16 @@ func (e *Executor) Close() error {
 // asks of every BuildKit is named, which is the absence of a network, or that
 // it was recorded.
 func (e *Executor) Run(ctx context.Context, job executor.Job, streams executor.Streams) (executor.Outcome, error) {
-	if err := job.RefuseBeyond(pipeline.Container, executor.AbilityNoNetwork, executor.AbilityRecorded, executor.AbilityOpen,
-		executor.AbilityVariation); err != nil {
+	if err := e.check(job); err != nil {
 		return executor.Outcome{}, err
 	}
 	report := newReporter(streams.Progress)
 	conn, err := e.connect(ctx, report.send)
 	if err != nil {
 		return executor.Outcome{}, err
+	}
+	if e.options.Machines != nil && (conn.Embedded == nil || !conn.Embedded.Machines) {
+		return executor.Outcome{}, errOtherEngine(conn)
 	}
 	report.send(executor.Progress{Doing: "resolving " + job.Image})
 	img, err := e.options.Images.Resolve(ctx, job.Image)
@@ -114,10 +119,11 @@ func (e *Executor) Run(ctx context.Context, job executor.Job, streams executor.S
 	recorder := newRecorder(job)
 	s := &solve{
 		job: job, image: img, conn: conn, recorder: recorder,
-		step:    newStep(job, img),
+		step:    e.newStep(job, img),
 		inputs:  newInputs(root, job.Inputs, e.key(), report),
 		outputs: newOutputs(staging, job.Outputs, recorder, report),
-		watch:   newWatch(job, streams, report),
+		watch:   newWatch(job, streams, report, e.options.Machines != nil),
+		machine: e.options.Machines != nil,
 	}
 	outcome, err := s.run(ctx, e.options.Images.Platform())
 	if errors.Is(err, executor.ErrUnavailable) {
@@ -165,7 +171,7 @@ func (e *Executor) forget(conn *connect.Conn) {
 	}
 }
 
-func newStep(job executor.Job, img image.Image) compile.Step {
+func (e *Executor) newStep(job executor.Job, img image.Image) compile.Step {
 	s := compile.Step{
 		Name: job.Step, Command: job.Command, Env: job.Env, WorkingDir: job.WorkingDir,
 		Network: job.Network, Outputs: job.Outputs, Pos: job.Pos, Run: identity.NewID(),
@@ -174,6 +180,9 @@ func newStep(job executor.Job, img image.Image) compile.Step {
 	if img.Layout != "" {
 		s.Image.Store = layoutStore
 		s.Image.Ref = "attest/layout@" + img.Manifest.String()
+	}
+	if e.options.Machines != nil {
+		s.Machine = machineSettings(job, e.options.Machines.Kernel).String()
 	}
 	return s
 }

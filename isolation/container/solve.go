@@ -34,6 +34,7 @@ type solve struct {
 	inputs  *inputs
 	outputs *outputs
 	watch   *watch
+	machine bool // in a virtual machine
 	// recorder is nil where the network is not recorded.
 	recorder *recorder
 }
@@ -94,6 +95,11 @@ func (s *solve) outcome(ctx context.Context, cause, err error) (executor.Outcome
 		Engine:   s.conn.Name,
 		Image:    s.image.Pinned,
 		Controls: controls(s.conn, s.job.Network),
+	}
+	if facts, ok := s.watch.machineFacts(); ok {
+		machineOutcome(&o, facts, s.job)
+	} else if s.machine && err == nil {
+		err = errNoMachine
 	}
 	if err == nil {
 		err = s.outputs.prune(ctx)

@@ -13,6 +13,7 @@ import (
 	digest "github.com/opencontainers/go-digest"
 
 	"github.com/attest-pipeline/attest/isolation/executor"
+	"github.com/attest-pipeline/attest/isolation/vm"
 	"github.com/attest-pipeline/attest/llb/compile"
 )
 
@@ -31,6 +32,7 @@ type watch struct {
 	image          string
 	runName        string
 	imagePrefix    string
+	machine        bool // the command begins when its machine has booted
 	// started is called when the command begins; what it returns, when it ends.
 	started func() (ended func())
 
@@ -42,13 +44,14 @@ type watch struct {
 
 	mu         sync.Mutex
 	begin, end *time.Time
+	facts      *vm.Facts // nil before a machine has booted
 }
 
-func newWatch(job executor.Job, streams executor.Streams, report *reporter) *watch {
+func newWatch(job executor.Job, streams executor.Streams, report *reporter, machine bool) *watch {
 	step := compile.Step{Name: job.Step}
 	w := &watch{
 		stdout: streams.Stdout, stderr: streams.Stderr, report: report, image: job.Image,
-		runName: step.RunName(), imagePrefix: step.ImageName(),
+		runName: step.RunName(), imagePrefix: step.ImageName(), machine: machine,
 		parts: map[digest.Digest]int{}, layers: map[string]*client.VertexStatus{},
 	}
 	if w.stdout == nil {
@@ -69,6 +72,7 @@ func (w *watch) follow(status <-chan *client.SolveStatus) {
 		}
 		for _, l := range s.Statuses {
 			w.layer(l)
+			w.booted(l, &ended)
 		}
 		for _, l := range s.Logs {
 			w.log(l)
@@ -93,6 +97,10 @@ func (w *watch) vertex(v *client.Vertex, ended *func()) {
 	if part != runPart || v.Started == nil {
 		return
 	}
+	if w.machine {
+		w.machineVertex(v, *ended)
+		return
+	}
 	w.mu.Lock()
 	// It begins anew when the image's layers had to be fetched for it.
 	again := w.begin == nil || !w.begin.Equal(*v.Started)
@@ -106,6 +114,43 @@ func (w *watch) vertex(v *client.Vertex, ended *func()) {
 	if v.Completed != nil {
 		(*ended)()
 	}
+}
+
+// machineVertex is vertex for the command of a virtual machine.
+func (w *watch) machineVertex(v *client.Vertex, ended func()) {
+	if v.Completed == nil {
+		w.report.send(executor.Progress{Doing: "booting a virtual machine"})
+		return
+	}
+	w.mu.Lock()
+	w.end = v.Completed
+	w.mu.Unlock()
+	ended()
+}
+
+// booted notes that the command of a virtual machine begins.
+func (w *watch) booted(s *client.VertexStatus, ended *func()) {
+	facts, ok := vm.ParseFacts(s.ID)
+	if !ok || !w.machine || w.parts[s.Vertex] != runPart || s.Started == nil {
+		return
+	}
+	w.mu.Lock()
+	again := w.facts == nil
+	w.begin, w.facts = s.Started, &facts
+	w.mu.Unlock()
+	if again {
+		w.report.send(executor.Progress{Doing: executor.Running})
+		*ended = w.started()
+	}
+}
+
+// machineFacts returns what the engine said of the machine that the command
+// ran in; ok is false where there was none. Call it after follow.
+func (w *watch) machineFacts() (facts vm.Facts, ok bool) {
+	if w.facts == nil {
+		return vm.Facts{}, false
+	}
+	return *w.facts, true
 }
 
 // layer adds up what is known of the image's layers.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/isolation/executor"
 )
 
@@ -17,6 +18,8 @@ import (
 type Client struct {
 	// Version names this build; the other end must have the same.
 	Version string
+	// Level says with which of the server's executors jobs are run.
+	Level pipeline.Isolation
 	// Dial opens a connection to a [Serve] for one job. progress takes what
 	// Dial does when it takes long, such as starting a daemon. Errors should
 	// match [executor.ErrUnavailable].
@@ -39,7 +42,7 @@ func (c *Client) Run(ctx context.Context, job executor.Job, streams executor.Str
 	}
 	defer conn.Close()
 	s := newStream(conn)
-	if err := s.enc.Encode(request{Version: c.Version, Job: job}); err != nil {
+	if err := s.enc.Encode(request{Version: c.Version, Level: c.Level, Job: job}); err != nil {
 		return executor.Outcome{}, lost(ctx, err)
 	}
 	// From here on nobody else writes, so the cancel request has the encoder

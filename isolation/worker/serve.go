@@ -10,15 +10,16 @@ import (
 	"net"
 	"sync"
 
+	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/isolation/executor"
 )
 
-// Server answers clients with an executor. Its fields are not to be changed
+// Server answers clients with executors. Its fields are not to be changed
 // once it serves.
 type Server struct {
 	// Version names this build; a client of another is refused.
-	Version  string
-	Executor executor.Executor
+	Version   string
+	Executors map[pipeline.Isolation]executor.Executor
 }
 
 // errGone is why a job is stopped whose client went away or asked for it.
@@ -66,6 +67,10 @@ func (s *Server) run(ctx context.Context, st *stream, out *sender, req request) 
 			Hints: []string{"attest engine stop ends it; the next run starts the right one"},
 		}
 	}
+	e := s.Executors[req.Level]
+	if e == nil {
+		return executor.Outcome{}, fmt.Errorf("%w: it does not run steps with isolation: %s", executor.ErrUnavailable, req.Level)
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	// Whatever comes next, a cancel request or the end of the connection, stops
@@ -75,7 +80,7 @@ func (s *Server) run(ctx context.Context, st *stream, out *sender, req request) 
 		_ = st.dec.Decode(&next)
 		cancel(errGone)
 	}()
-	return s.Executor.Run(ctx, req.Job, executor.Streams{
+	return e.Run(ctx, req.Job, executor.Streams{
 		Stdout:   writerFunc(func(p []byte) error { return out.send(response{Stdout: p}) }),
 		Stderr:   writerFunc(func(p []byte) error { return out.send(response{Stderr: p}) }),
 		Progress: func(p executor.Progress) { _ = out.send(response{Progress: &p}) },

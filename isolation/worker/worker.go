@@ -21,12 +21,14 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/isolation/executor"
 )
 
 // request opens a connection.
 type request struct {
 	Version string
+	Level   pipeline.Isolation // which executor
 	Job     executor.Job
 	Cancel  bool // in a second request: stop the job
 }

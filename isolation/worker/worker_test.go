@@ -41,7 +41,7 @@ func serve(t *testing.T, run runFunc) *worker.Client {
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() {
-		s := worker.Server{Version: "v1", Executor: run}
+		s := worker.Server{Version: "v1", Executors: containers(run)}
 		served <- s.Serve(ctx, l)
 	}()
 	t.Cleanup(func() {
@@ -50,7 +50,7 @@ func serve(t *testing.T, run runFunc) *worker.Client {
 			t.Errorf("Serve: %v", err)
 		}
 	})
-	return &worker.Client{Version: "v1", Dial: func(ctx context.Context, _ func(executor.Progress)) (io.ReadWriteCloser, error) {
+	return &worker.Client{Version: "v1", Level: pipeline.Container, Dial: func(ctx context.Context, _ func(executor.Progress)) (io.ReadWriteCloser, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	}}
 }
@@ -237,6 +237,22 @@ func TestAnotherVersionIsRefused(t *testing.T) {
 	}
 }
 
+// containers are the executors of a server that has one level.
+func containers(e executor.Executor) map[pipeline.Isolation]executor.Executor {
+	return map[pipeline.Isolation]executor.Executor{pipeline.Container: e}
+}
+
+func TestLevelThatTheServerHasNot(t *testing.T) {
+	client := serve(t, runFunc(func(context.Context, executor.Job, executor.Streams) (executor.Outcome, error) {
+		t.Error("a job for a virtual machine ran in a container")
+		return executor.Outcome{}, nil
+	}))
+	client.Level = pipeline.VM
+	if _, err := client.Run(t.Context(), executor.Job{}, executor.Streams{}); !errors.Is(err, executor.ErrUnavailable) {
+		t.Errorf("got %v, want an error that matches ErrUnavailable", err)
+	}
+}
+
 // TestMain makes this test program the worker that TestProcess starts.
 func TestMain(m *testing.M) {
 	if os.Getenv("WORKER_TEST") == "" {
@@ -244,13 +260,13 @@ func TestMain(m *testing.M) {
 	}
 	l, err := worker.Inherited()
 	if err == nil {
-		s := worker.Server{Version: "v1", Executor: runFunc(func(ctx context.Context, j executor.Job, s executor.Streams) (executor.Outcome, error) {
+		s := worker.Server{Version: "v1", Executors: containers(runFunc(func(ctx context.Context, j executor.Job, s executor.Streams) (executor.Outcome, error) {
 			_, _ = io.WriteString(s.Stdout, "hello from "+j.Step)
 			if j.Step == "forever" {
 				<-ctx.Done()
 			}
 			return executor.Outcome{ExitCode: os.Getpid()}, nil
-		})}
+		}))}
 		err = s.Serve(context.Background(), l)
 	}
 	if err != nil {
@@ -261,7 +277,7 @@ func TestMain(m *testing.M) {
 
 func TestProcessRunsJobsAndEndsWithItsParent(t *testing.T) {
 	p := &worker.Process{Find: func() (string, error) { return "/proc/self/exe", nil }, Environ: []string{"WORKER_TEST=1"}, Stderr: os.Stderr}
-	client := worker.Client{Version: "v1", Dial: p.Dial}
+	client := worker.Client{Version: "v1", Level: pipeline.Container, Dial: p.Dial}
 	var pids [3]int
 	var group errgroup.Group
 	for i := range pids {

@@ -57,6 +57,11 @@ type Step struct {
 	Image      Image
 	Outputs    []pipeline.Pattern
 
+	// Machine has the embedded engine run the command in a virtual machine: it
+	// is vm.Settings as text. Empty is a container. It must be given to no other
+	// engine, which would not know what it means.
+	Machine string
+
 	// Pos is the place of the command, in File; File may be nil.
 	Pos  source.Pos
 	File *source.File
@@ -142,6 +147,9 @@ func (s Step) Exec(workspace llb.State) (llb.State, error) {
 		llb.ReadonlyRootFS(),
 	}
 	run = append(run, s.folders(root)...)
+	if s.Machine != "" {
+		run = append(run, llb.WithCgroupParent(s.Machine))
+	}
 	for _, v := range env {
 		run = append(run, llb.AddEnv(v.Name, v.Value))
 	}

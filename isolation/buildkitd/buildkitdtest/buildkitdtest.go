@@ -111,12 +111,13 @@ var binary = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	defer lock.Close()
-	path := filepath.Join(dir, "attest-buildkitd")
-	out, err := exec.CommandContext(ctx, "go", "build", "-o", path, "github.com/attest-pipeline/attest/cmd/attest-buildkitd").CombinedOutput()
+	const programs = "github.com/attest-pipeline/attest/cmd/"
+	// The engine looks for attest-guest beside itself.
+	out, err := exec.CommandContext(ctx, "go", "build", "-o", dir, programs+"attest-buildkitd", programs+"attest-guest").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("%w\n%s", err, out)
 	}
-	return path, nil
+	return filepath.Join(dir, "attest-buildkitd"), nil
 })
 
 var shared = sync.OnceValues(func() (launch.Daemon, error) {

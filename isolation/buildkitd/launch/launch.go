@@ -74,6 +74,9 @@ type Status struct {
 	// Limits name the limits that the engine can hold a step to, as controls
 	// do, sorted. It fails a step that asks for another one.
 	Limits []string `json:"limits,omitempty"`
+	// Machines says that the engine understands definitions of steps in virtual
+	// machines. What the host has for making them is another question.
+	Machines bool `json:"machines,omitempty"`
 
 	Address  string    `json:"address"` // unix://...
 	StateDir string    `json:"state_dir"`

@@ -11,13 +11,13 @@ import (
 )
 
 func (s *suite) testCommand(t *testing.T) {
-	t.Run("exit code", s.testExitCode)
-	t.Run("words", s.testWords)
-	t.Run("no text", s.testNoText)
-	t.Run("shell", s.testShell)
-	t.Run("script", s.testScript)
-	t.Run("not there", s.testNotThere)
-	t.Run("working dir", s.testWorkingDir)
+	s.run(t, "exit code", s.testExitCode)
+	s.run(t, "words", s.testWords)
+	s.run(t, "no text", s.testNoText)
+	s.run(t, "shell", s.testShell)
+	s.run(t, "script", s.testScript)
+	s.run(t, "not there", s.testNotThere)
+	s.run(t, "working dir", s.testWorkingDir)
 }
 
 func (s *suite) testExitCode(t *testing.T) {
@@ -38,12 +38,12 @@ func (s *suite) testExitCode(t *testing.T) {
 		{"kill -TERM $$; exit 143", 143},
 		{"sh -c 'kill -SEGV $$'; exit $?", 139},
 	} {
-		t.Run(test.script, func(t *testing.T) {
+		s.run(t, test.script, func(t *testing.T) {
 			p := s.project(t)
 			p.run(p.shell(test.script)).wantExit(t, test.want)
 		})
 	}
-	t.Run("124 by itself", func(t *testing.T) {
+	s.run(t, "124 by itself", func(t *testing.T) {
 		p := s.project(t)
 		got := p.run(p.shell("exit 124"))
 		if got.err != nil || got.ExitCode != 124 || got.TimedOut {
@@ -63,7 +63,7 @@ func (s *suite) testWords(t *testing.T) {
 		{strings.Repeat("x", 100_000)},
 	} {
 		name := fmt.Sprintf("%.20q", words)
-		t.Run(name, func(t *testing.T) {
+		s.run(t, name, func(t *testing.T) {
 			p := s.project(t)
 			p.run(p.argv(append(show[:3:3], words...)...)).wantStdout(t, "<"+strings.Join(words, "><")+">")
 		})
@@ -74,7 +74,7 @@ func (s *suite) testWords(t *testing.T) {
 // job: they are never turned into others.
 func (s *suite) testNoText(t *testing.T) {
 	for _, name := range []string{"word", "value"} {
-		t.Run(name, func(t *testing.T) {
+		s.run(t, name, func(t *testing.T) {
 			p := s.project(t)
 			job := p.argv("printf", "%s", "a\xffb")
 			if name == "value" {
@@ -105,7 +105,7 @@ func (s *suite) testShell(t *testing.T) {
 		{"sets the usual umask", "umask", 0, "0022\n"},
 		{"has nothing on stdin", "wc -c | tr -d ' '", 0, "0\n"},
 	} {
-		t.Run(test.name, func(t *testing.T) {
+		s.run(t, test.name, func(t *testing.T) {
 			p := s.project(t)
 			got := p.run(p.shell(test.script))
 			got.wantExit(t, test.code)
@@ -129,7 +129,7 @@ func (s *suite) testScript(t *testing.T) {
 		{"no shell", "#!/bin/cat\nthe $text\n", 0, "#!/bin/cat\nthe $text\n"},
 		{"outside the project", "#!/bin/sh\nls -A | grep -v '^[.]attest$' || true\n", 0, ""},
 	} {
-		t.Run(test.name, func(t *testing.T) {
+		s.run(t, test.name, func(t *testing.T) {
 			p := s.project(t)
 			got := p.run(p.job(pipeline.Command{Script: test.script}))
 			if test.name == "one argument" {
@@ -157,7 +157,7 @@ func (s *suite) testNotThere(t *testing.T) {
 		"empty":       {Argv: []string{""}},
 		"interpreter": {Script: "#!/no/such/interpreter\n"},
 	} {
-		t.Run(name, func(t *testing.T) {
+		s.run(t, name, func(t *testing.T) {
 			p := s.project(t)
 			p.write("out", "from before", 0o644)
 			got := p.run(p.job(c, "out"))
@@ -171,7 +171,7 @@ func (s *suite) testNotThere(t *testing.T) {
 
 func (s *suite) testWorkingDir(t *testing.T) {
 	for _, dir := range []string{".", "there", "not/there", "with space/ø"} {
-		t.Run(dir, func(t *testing.T) {
+		s.run(t, dir, func(t *testing.T) {
 			p := s.project(t)
 			p.write("there/file", "", 0o644)
 			job := p.shell("pwd; echo x > made", dir+"/made")

@@ -28,7 +28,7 @@ func (s *suite) testEnvironment(t *testing.T) {
 		}},
 		{"above the base", []pipeline.Var{{Name: "HOME", Value: "/elsewhere"}, {Name: "TERM", Value: "xterm"}}},
 	} {
-		t.Run(test.name, func(t *testing.T) {
+		s.run(t, test.name, func(t *testing.T) {
 			p := s.project(t)
 			job := p.argv("env", "-0")
 			job.Env = test.declared
@@ -41,7 +41,7 @@ func (s *suite) testEnvironment(t *testing.T) {
 			}
 		})
 	}
-	t.Run("PATH finds the command", func(t *testing.T) {
+	s.run(t, "PATH finds the command", func(t *testing.T) {
 		p := s.project(t)
 		p.write("tools/tool", "#!/bin/sh\necho found\n", 0o755)
 		job := p.argv("tool")

@@ -16,11 +16,11 @@ import (
 )
 
 func (s *suite) testInputs(t *testing.T) {
-	t.Run("as they are", s.testAsTheyAre)
+	s.run(t, "as they are", s.testAsTheyAre)
 	if s.Sealed {
-		t.Run("and nothing else", s.testNothingElse)
-		t.Run("stay as they are", s.testUntouched)
-		t.Run("changed", s.testChanged)
+		s.run(t, "and nothing else", s.testNothingElse)
+		s.run(t, "stay as they are", s.testUntouched)
+		s.run(t, "changed", s.testChanged)
 	}
 }
 
@@ -103,7 +103,7 @@ func (s *suite) testChanged(t *testing.T) {
 			return os.Mkdir(p.path("in/file"), 0o755)
 		}},
 	} {
-		t.Run(test.name, func(t *testing.T) {
+		s.run(t, test.name, func(t *testing.T) {
 			p := s.project(t)
 			p.write("in/file", "A\n", 0o644)
 			p.write("in/other", "x\n", 0o644)
@@ -114,7 +114,7 @@ func (s *suite) testChanged(t *testing.T) {
 			p.wantChanged(p.run(job), "in/file")
 		})
 	}
-	t.Run("target of a link", func(t *testing.T) {
+	s.run(t, "target of a link", func(t *testing.T) {
 		p := s.project(t)
 		p.write("file", "x\n", 0o644)
 		p.link("link", "file")
@@ -125,14 +125,14 @@ func (s *suite) testChanged(t *testing.T) {
 		p.link("link", "elif")
 		p.wantChanged(p.run(job), "link")
 	})
-	t.Run("large", func(t *testing.T) {
+	s.run(t, "large", func(t *testing.T) {
 		p := s.project(t)
 		p.write("in/file", strings.Repeat("x", 4<<20), 0o644)
 		job := p.shell("echo ran; cat in/file > out", "out")
 		p.write("in/file", strings.Repeat("x", 4<<20-1)+"y", 0o644)
 		p.wantChanged(p.run(job), "in/file")
 	})
-	t.Run("planned wrongly", func(t *testing.T) {
+	s.run(t, "planned wrongly", func(t *testing.T) {
 		p := s.project(t)
 		p.write("in/file", "x\n", 0o644)
 		job := p.shell("echo ran")

@@ -26,7 +26,7 @@ func (s *suite) testNames(t *testing.T) {
 		{"not UTF-8", "a\xff\xfeb"},
 		{"long", strings.Repeat("x", 255)},
 	} {
-		t.Run(test.name, func(t *testing.T) {
+		s.run(t, test.name, func(t *testing.T) {
 			p := s.project(t)
 			p.write("in/"+test.file, "x\n", 0o755)
 			got := p.run(p.shell(`mkdir out; for f in in/* in/.[!.]* in/..?*; do if test -e "$f"; then cp -- "$f" out/; fi; done`, "out/"))

@@ -52,7 +52,7 @@ func (s *suite) testOutputs(t *testing.T) {
 		{"hard links", []string{"out/"}, "mkdir out; echo x > out/a; ln out/a out/b", map[string]string{"out/a": "0644 x\n", "out/b": "0644 x\n"}},
 		{"after a failure", []string{"out", "more/"}, "mkdir more; echo x > out; echo y > more/y; exit 3", nil},
 	} {
-		t.Run(test.name, func(t *testing.T) {
+		s.run(t, test.name, func(t *testing.T) {
 			p := s.project(t)
 			want := 0
 			if strings.HasSuffix(test.script, "exit 3") {
@@ -62,12 +62,12 @@ func (s *suite) testOutputs(t *testing.T) {
 			p.wantStaging(test.want)
 		})
 	}
-	t.Run("folders' modes", s.testFolderModes)
-	t.Run("closed to everybody", s.testUnreadable)
-	t.Run("tied to an input", s.testTied)
-	t.Run("from before", s.testBefore)
-	t.Run("special files", s.testSpecial)
-	t.Run("through a link", s.testThroughLink)
+	s.run(t, "folders' modes", s.testFolderModes)
+	s.run(t, "closed to everybody", s.testUnreadable)
+	s.run(t, "tied to an input", s.testTied)
+	s.run(t, "from before", s.testBefore)
+	s.run(t, "special files", s.testSpecial)
+	s.run(t, "through a link", s.testThroughLink)
 }
 
 func (s *suite) testFolderModes(t *testing.T) {
@@ -115,7 +115,7 @@ func (s *suite) testBefore(t *testing.T) {
 		{"written again", "mkdir -p out; echo new > out/new", 0, map[string]string{"out/new": "0644 new\n"}},
 		{"failed", "test ! -e out/old; mkdir -p out; echo new > out/old; exit 1", 1, nil},
 	} {
-		t.Run(test.name, func(t *testing.T) {
+		s.run(t, test.name, func(t *testing.T) {
 			p := s.project(t)
 			job := p.shell(test.script, "out/") // planned without its own outputs
 			p.write("out/old", "old\n", 0o640)
@@ -136,7 +136,7 @@ func (s *suite) testSpecial(t *testing.T) {
 		{"FIFO", "mkdir out; mkfifo out/special"},
 		{"device", "mkdir out; mknod out/special c 1 3 2>/dev/null || exit 9"},
 	} {
-		t.Run(test.name, func(t *testing.T) {
+		s.run(t, test.name, func(t *testing.T) {
 			p := s.project(t)
 			got := p.run(p.shell(test.script, "out/"))
 			if got.err == nil && got.ExitCode == 9 {

@@ -43,7 +43,7 @@ func (s *suite) testReach(t *testing.T) {
 		t.Skip("this machine lets the level hide nothing")
 	}
 	for _, way := range ways {
-		t.Run(way.name, func(t *testing.T) {
+		s.run(t, way.name, func(t *testing.T) {
 			p := s.project(t)
 			secret := word()
 			p.write(".attest/keys/private.key", secret+"\n", 0o600)

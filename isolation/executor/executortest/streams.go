@@ -17,13 +17,13 @@ import (
 )
 
 func (s *suite) testStreams(t *testing.T) {
-	t.Run("apart and in order", s.testApart)
-	t.Run("binary", s.testBinary)
-	t.Run("without an end of line", s.testNoNewline)
-	t.Run("much", s.testMuch)
-	t.Run("to nobody", s.testNobody)
-	t.Run("while it runs", s.testLive)
-	t.Run("at once", s.testAtOnce)
+	s.run(t, "apart and in order", s.testApart)
+	s.run(t, "binary", s.testBinary)
+	s.run(t, "without an end of line", s.testNoNewline)
+	s.run(t, "much", s.testMuch)
+	s.run(t, "to nobody", s.testNobody)
+	s.run(t, "while it runs", s.testLive)
+	s.run(t, "at once", s.testAtOnce)
 }
 
 func (s *suite) testApart(t *testing.T) {

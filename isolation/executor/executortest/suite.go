@@ -11,7 +11,9 @@ package executortest
 
 import (
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/isolation/executor"
@@ -39,6 +41,11 @@ type Fixture struct {
 	// Exposed says that this machine lets the level hide nothing, so that what
 	// is in .attest is within reach of a command.
 	Exposed bool
+	// Only names the tests to run, or groups of them ("command/script"), of a
+	// level that is slow to start; nil means all.
+	Only []string
+	// Start is how long the level takes before a command begins.
+	Start time.Duration
 	// Controls are the protections that every outcome must name: these or
 	// more, and exactly these of an Exposed level.
 	Controls []string
@@ -53,19 +60,33 @@ func Run(t *testing.T, make func(t *testing.T) Fixture) {
 			s.Network = pipeline.NetworkNone
 		}
 	}
-	t.Run("command", s.testCommand)
-	t.Run("environment", s.testEnvironment)
-	t.Run("streams", s.testStreams)
-	t.Run("outputs", s.testOutputs)
-	t.Run("names", s.testNames)
-	t.Run("ending", s.testEnding)
-	t.Run("inputs", s.testInputs)
-	t.Run("reach", s.testReach)
-	t.Run("outcome", s.testOutcome)
+	s.run(t, "command", s.testCommand)
+	s.run(t, "environment", s.testEnvironment)
+	s.run(t, "streams", s.testStreams)
+	s.run(t, "outputs", s.testOutputs)
+	s.run(t, "names", s.testNames)
+	s.run(t, "ending", s.testEnding)
+	s.run(t, "inputs", s.testInputs)
+	s.run(t, "reach", s.testReach)
+	s.run(t, "outcome", s.testOutcome)
 }
 
 type suite struct {
 	Fixture
+}
+
+// run runs a test, unless it is none of Fixture.Only.
+func (s *suite) run(t *testing.T, name string, test func(*testing.T)) {
+	t.Helper()
+	_, group, _ := strings.Cut(t.Name()+"/", "/")
+	path := strings.ReplaceAll(group+name, " ", "_") + "/"
+	wanted := func(only string) bool {
+		only = strings.ReplaceAll(only, " ", "_") + "/"
+		return strings.HasPrefix(path, only) || strings.HasPrefix(only, path)
+	}
+	if s.Only == nil || slices.ContainsFunc(s.Only, wanted) {
+		t.Run(name, test)
+	}
 }
 
 func (s *suite) testOutcome(t *testing.T) {

@@ -110,7 +110,7 @@ func (c *cacheExplainCmd) explain(ctx context.Context, env *Env) (*engine.Explan
 	if err != nil {
 		return nil, err
 	}
-	levels, err := newLevels(env, root, engineAddress(env, settings), dir)
+	levels, err := newLevels(env, root, engineAddress(env, settings), kernelPath(root, settings), dir)
 	if err != nil {
 		return nil, err
 	}

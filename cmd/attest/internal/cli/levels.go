@@ -32,8 +32,9 @@ type levels struct {
 }
 
 // newLevels returns the levels for the project in root. address is that of the
-// engine for container steps; no step reaches the folder of the cache.
-func newLevels(env *Env, root, address, cacheDir string) (*levels, error) {
+// engine for container steps, kernel the path of that of virtual machines,
+// which may be empty; no step reaches the folder of the cache.
+func newLevels(env *Env, root, address, kernel, cacheDir string) (*levels, error) {
 	stateDir, err := launch.DefaultStateDir(env.Environ)
 	if err != nil {
 		return nil, err
@@ -45,7 +46,7 @@ func newLevels(env *Env, root, address, cacheDir string) (*levels, error) {
 	return &levels{
 		worker: worker.Process{
 			Find:    func() (string, error) { return findWorker(env) },
-			Args:    []string{"run", "--project", root, "--engine", address},
+			Args:    []string{"run", "--project", root, "--engine", address, "--vm-kernel", kernel},
 			Environ: env.Environ, Stderr: env.Stderr,
 		},
 		process: process.New(process.Options{
@@ -60,7 +61,8 @@ func newLevels(env *Env, root, address, cacheDir string) (*levels, error) {
 
 func (l *levels) executors() map[pipeline.Isolation]executor.Executor {
 	return map[pipeline.Isolation]executor.Executor{
-		pipeline.Container: &worker.Client{Version: version.Version, Dial: l.dial},
+		pipeline.Container: &worker.Client{Version: version.Version, Level: pipeline.Container, Dial: l.dial},
+		pipeline.VM:        &worker.Client{Version: version.Version, Level: pipeline.VM, Dial: l.dial},
 		pipeline.Process:   l.process,
 	}
 }
@@ -119,6 +121,19 @@ func printLLB(ctx context.Context, env *Env, file string, steps []string) error 
 		return fmt.Errorf("printing LLB: %w", err)
 	default:
 		return fmt.Errorf("%w: starting the worker: %w", executor.ErrUnavailable, err)
+	}
+}
+
+// kernelPath is the path of the kernel of virtual machines; empty for the
+// distribution's.
+func kernelPath(root string, settings *config.Set) string {
+	switch path := settings.Get(config.VMKernel).Value; {
+	case path == "auto":
+		return ""
+	case filepath.IsAbs(path):
+		return path
+	default:
+		return filepath.Join(root, path)
 	}
 }
 

@@ -154,7 +154,7 @@ func (c *pipelineLockCmd) Run(ctx context.Context, env *Env) error {
 
 // images asks what the names of images stand for.
 func (c *pipelineLockCmd) images(ctx context.Context, env *Env, settings *config.Set, p *pipeline.Pipeline) (*lock.Lock, error) {
-	levels, err := newLevels(env, c.root(env), engineAddress(env, settings), "")
+	levels, err := newLevels(env, c.root(env), engineAddress(env, settings), kernelPath(c.root(env), settings), "")
 	if err != nil {
 		return nil, err
 	}

@@ -213,7 +213,7 @@ func (c *runCmd) execute(ctx context.Context, env *Env, settings *config.Set, ro
 	if err != nil {
 		return nil, err
 	}
-	levels, err := newLevels(env, root, engineAddress(env, settings), cacheDir)
+	levels, err := newLevels(env, root, engineAddress(env, settings), kernelPath(root, settings), cacheDir)
 	if err != nil {
 		return nil, err
 	}

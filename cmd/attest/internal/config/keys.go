@@ -29,6 +29,7 @@ const (
 	Progress  = "progress"
 	Sign      = "sign"
 	Verify    = "verify"
+	VMKernel  = "vm.kernel"
 )
 
 // Keys returns every key, ordered by name. Each changes what `attest run`
@@ -51,6 +52,8 @@ func Keys() []Key {
 			"sign the receipt", boolean},
 		{Verify, "ATTEST_VERIFY", "false", "true, false",
 			"verify the receipt after the run", boolean},
+		{VMKernel, "ATTEST_VM_KERNEL", "auto", "auto, or the path of a vmlinuz; a relative path starts at the project",
+			"the kernel of virtual machines; auto: the distribution's", notEmpty},
 	}
 }
 

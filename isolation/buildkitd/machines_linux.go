@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package buildkitd
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/moby/buildkit/executor"
+	gatewayapi "github.com/moby/buildkit/frontend/gateway/pb"
+	"github.com/moby/buildkit/solver/pb"
+	"github.com/moby/buildkit/util/progress"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/attest-pipeline/attest/isolation/vm"
+)
+
+// What a client asks for that there is not.
+var (
+	errMachineTalk  = errors.New("a process in a virtual machine has no terminal and no input")
+	errMachineProxy = errors.New("a virtual machine has no recorded network")
+)
+
+// takeSettings takes the settings of a virtual machine out of a definition.
+// They are in the place of the parent cgroup, which such a step has not: a
+// field that is the client's alone. There are none for a container.
+func takeSettings(meta *executor.Meta) (*vm.Settings, error) {
+	s, ok, err := vm.ParseSettings(meta.CgroupParent)
+	if err != nil || !ok {
+		return nil, err
+	}
+	meta.CgroupParent = ""
+	return &s, nil
+}
+
+// runMachine runs in a virtual machine what would be a container. The client
+// learns from the progress what the machine is, when the command begins.
+func (s *steps) runMachine(ctx context.Context, spec *specs.Spec, settings vm.Settings, process executor.ProcessInfo, started chan<- struct{}) error {
+	code, err := s.machines.Run(ctx, vm.Run{
+		Spec: spec, Settings: settings, Network: process.Meta.NetMode != pb.NetMode_NONE,
+		Stdout: process.Stdout, Stderr: process.Stderr,
+		Started: func(facts vm.Facts) {
+			_ = progress.OneOff(ctx, facts.String())(nil)
+			if started != nil {
+				close(started)
+			}
+		},
+	})
+	var full *diskError
+	switch {
+	case errors.As(context.Cause(ctx), &full):
+		return full
+	case ctx.Err() != nil:
+		return &gatewayapi.ExitError{ExitCode: gatewayapi.UnknownExitStatus, Err: context.Cause(ctx)}
+	case err != nil:
+		return err
+	case code == 0 && len(process.Meta.ValidExitCodes) == 0 || slices.Contains(process.Meta.ValidExitCodes, code):
+		return nil
+	}
+	return &gatewayapi.ExitError{ExitCode: uint32(code)}
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package container_test
+
+import (
+	"context"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/attest-pipeline/attest/frontend/pipeline"
+	"github.com/attest-pipeline/attest/isolation/buildkitd/buildkitdtest"
+	"github.com/attest-pipeline/attest/isolation/buildkitd/launch"
+	"github.com/attest-pipeline/attest/isolation/container"
+	"github.com/attest-pipeline/attest/isolation/container/connect"
+	"github.com/attest-pipeline/attest/isolation/executor"
+	"github.com/attest-pipeline/attest/isolation/executor/executortest"
+	"github.com/attest-pipeline/attest/isolation/image"
+	"github.com/attest-pipeline/attest/isolation/image/imagetest"
+	"github.com/attest-pipeline/attest/isolation/vm"
+)
+
+// startMachines returns an executor that runs steps in virtual machines.
+func startMachines(t testing.TB) *container.Executor {
+	t.Helper()
+	machines := buildkitdtest.Machines(t)
+	e := container.New(machineOptions(t, buildkitdtest.Shared(t), machines))
+	t.Cleanup(func() {
+		if err := e.Close(); err != nil {
+			t.Errorf("closing: %v", err)
+		}
+	})
+	return e
+}
+
+func machineOptions(t testing.TB, daemon launch.Daemon, machines vm.Options) container.Options {
+	return container.Options{
+		Connect: func(ctx context.Context, progress func(executor.Progress)) (*connect.Conn, error) {
+			return connect.Open(ctx, connect.Options{Daemon: daemon, Progress: progress})
+		},
+		Images:   image.NewResolver(t.TempDir(), image.Local()),
+		Machines: &machines,
+	}
+}
+
+// TestMachineConformance runs of the suite what a machine could do otherwise
+// than a container, because a boot takes seconds. ATTEST_VM_ALL=1 runs all.
+func TestMachineConformance(t *testing.T) {
+	only := []string{
+		"command/exit code/exit 42", "command/not there/in PATH", "command/script/argument",
+		"streams/apart and in order", "streams/binary", "streams/while it runs",
+		"outputs/folders' modes", "outputs/through a link", "inputs/as they are", "outcome",
+		"ending/killed", "ending/takes too long and ignores signals", "ending/is cancelled and ignores signals",
+	}
+	if os.Getenv("ATTEST_VM_ALL") != "" {
+		only = nil
+	}
+	executortest.Run(t, func(t *testing.T) executortest.Fixture {
+		return executortest.Fixture{
+			Executor: startMachines(t),
+			Image:    imagetest.Busybox(t),
+			BaseEnv: []pipeline.Var{
+				{Name: "HOME", Value: "/root"},
+				{Name: "IMAGE", Value: "busybox"},
+				{Name: "LANG", Value: "C.UTF-8"},
+				{Name: "PATH", Value: "/bin"},
+				{Name: "TERM", Value: "dumb"},
+				{Name: "USER", Value: "root"},
+			},
+			Sealed:   true,
+			Text:     true,
+			Only:     only,
+			Start:    time.Minute,
+			Controls: []string{"mount-namespace", "network-none", "pid-namespace", "virtual-machine"},
+		}
+	})
+}

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package guest
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// devices are the device nodes of a step, as any container has them.
+func devices() []string { return []string{"null", "zero", "full", "random", "urandom", "tty"} }
+
+// makeContainer makes the shared tree the root, with the order's mounts in it.
+func (o Order) makeContainer() error {
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("keeping mounts apart: %w", err)
+	}
+	nodes, err := takeDevices()
+	if err != nil {
+		return err
+	}
+	if err := enterRoot(); err != nil {
+		return err
+	}
+	for _, m := range o.Mounts {
+		if err := m.mount(); err != nil {
+			return err
+		}
+		if m.Target == "/dev" {
+			if err := nodes.place(); err != nil {
+				return err
+			}
+		}
+	}
+	for _, path := range o.ReadonlyPaths {
+		if err := makeReadonly(path); err != nil {
+			return err
+		}
+	}
+	for _, path := range o.Masked {
+		if err := mask(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// enterRoot changes the root to the shared tree. The RAM disk cannot be left
+// behind by pivot_root; it is covered instead, and what is covered at the root
+// of a namespace cannot be reached by any path.
+func enterRoot() error {
+	if err := os.Chdir(root); err != nil {
+		return err
+	}
+	if err := unix.Mount(".", "/", "", unix.MS_MOVE, ""); err != nil {
+		return fmt.Errorf("moving the step's file system to the root: %w", err)
+	}
+	if err := unix.Chroot("."); err != nil {
+		return fmt.Errorf("changing the root: %w", err)
+	}
+	return os.Chdir("/")
+}
+
+func (m Mount) mount() error {
+	if err := os.MkdirAll(m.Target, 0o755); err != nil {
+		return err
+	}
+	if err := unix.Mount(m.Source, m.Target, m.Type, m.Flags, m.Data); err != nil {
+		return fmt.Errorf("mounting %s at %s: %w", m.Type, m.Target, err)
+	}
+	return nil
+}
+
+// nodes are device nodes, detached from where they were. The file system that
+// they are put in shows no other devices: it is mounted so that the ones that a
+// step makes there do not work.
+type nodes map[string]int
+
+func takeDevices() (nodes, error) {
+	n := nodes{}
+	for _, name := range devices() {
+		tree, err := unix.OpenTree(unix.AT_FDCWD, "/dev/"+name, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+		if err != nil {
+			return nil, fmt.Errorf("taking /dev/%s: %w", name, err)
+		}
+		n[name] = tree
+	}
+	return n, nil
+}
+
+func (n nodes) place() error {
+	for name, tree := range n {
+		path := "/dev/" + name
+		if err := os.WriteFile(path, nil, 0o666); err != nil {
+			return err
+		}
+		if err := unix.MoveMount(tree, "", unix.AT_FDCWD, path, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+			return fmt.Errorf("placing %s: %w", path, err)
+		}
+		unix.Close(tree)
+	}
+	for _, link := range [][2]string{
+		{"/proc/self/fd", "/dev/fd"},
+		{"/proc/self/fd/0", "/dev/stdin"},
+		{"/proc/self/fd/1", "/dev/stdout"},
+		{"/proc/self/fd/2", "/dev/stderr"},
+		{"pts/ptmx", "/dev/ptmx"},
+	} {
+		if err := os.Symlink(link[0], link[1]); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// makeReadonly makes a path read-only that may be absent.
+func makeReadonly(path string) error {
+	err := unix.Mount(path, path, "", unix.MS_BIND|unix.MS_REC, "")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = unix.Mount("", path, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
+	}
+	if err != nil {
+		return fmt.Errorf("making %s read-only: %w", path, err)
+	}
+	return nil
+}
+
+// mask covers a path that may be absent.
+func mask(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if info.IsDir() {
+		err = unix.Mount("tmpfs", path, "tmpfs", unix.MS_RDONLY, "size=0")
+	} else {
+		err = unix.Mount(os.DevNull, path, "", unix.MS_BIND, "")
+	}
+	if err != nil {
+		return fmt.Errorf("covering %s: %w", path, err)
+	}
+	return nil
+}
+
+// setgroups sets the groups of this thread alone.
+func setgroups(groups []uint32) error {
+	var first unsafe.Pointer
+	if len(groups) > 0 {
+		first = unsafe.Pointer(&groups[0])
+	}
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, uintptr(len(groups)), uintptr(first), 0); errno != 0 {
+		return errno
+	}
+	return nil
+}

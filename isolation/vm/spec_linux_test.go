@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package vm
+
+import (
+	"slices"
+	"testing"
+
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+
+	"github.com/attest-pipeline/attest/isolation/vm/guest"
+)
+
+func TestOrder(t *testing.T) {
+	spec := &specs.Spec{
+		Hostname: "attest",
+		Root:     &specs.Root{Path: "/nowhere", Readonly: true},
+		Process: &specs.Process{
+			Args: []string{"a"}, Env: []string{"B=c"}, Cwd: "/d", NoNewPrivileges: true,
+			User:         specs.User{UID: 1, GID: 2, AdditionalGids: []uint32{3}},
+			Capabilities: &specs.LinuxCapabilities{Bounding: []string{"CAP_CHOWN", "CAP_SYSLOG"}, Effective: []string{"CAP_KILL"}},
+			Rlimits:      []specs.POSIXRlimit{{Type: "RLIMIT_CORE", Soft: 4, Hard: 5}},
+		},
+		Mounts: []specs.Mount{
+			{Type: "proc", Source: "proc", Destination: "/proc", Options: []string{"nosuid", "noexec"}},
+			{Type: "devpts", Source: "devpts", Destination: "/dev/pts", Options: []string{"nosuid", "mode=0620", "gid=5"}},
+			{Type: "cgroup", Source: "cgroup", Destination: "/sys/fs/cgroup"},
+			{Type: "bind", Source: "/etc/hosts", Destination: "/etc/hosts"},
+		},
+	}
+	got, outside, err := order(spec, Settings{Memory: 6, PIDs: 7, FileSize: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Bounding != 1<<unix.CAP_CHOWN|1<<unix.CAP_SYSLOG || got.Effective != 1<<unix.CAP_KILL || got.Permitted != 0 {
+		t.Errorf("capabilities %x %x %x", got.Bounding, got.Effective, got.Permitted)
+	}
+	if want := []guest.Rlimit{{Kind: unix.RLIMIT_CORE, Soft: 4, Hard: 5}, {Kind: unix.RLIMIT_FSIZE, Soft: 8, Hard: 8}}; !slices.Equal(got.Rlimits, want) {
+		t.Errorf("limits %v, want %v", got.Rlimits, want)
+	}
+	if want := []guest.Mount{
+		{Type: "proc", Source: "proc", Target: "/proc", Flags: unix.MS_NOSUID | unix.MS_NOEXEC | unix.MS_NODEV},
+		{Type: "devpts", Source: "devpts", Target: "/dev/pts", Flags: unix.MS_NOSUID, Data: "mode=0620,gid=5"},
+	}; !slices.Equal(got.Mounts, want) {
+		t.Errorf("mounts %v, want %v", got.Mounts, want)
+	}
+	if len(outside) != 1 || outside[0].Destination != "/etc/hosts" {
+		t.Errorf("mounts of the host: %v", outside)
+	}
+	if !got.NoNewPrivileges || got.UID != 1 || got.GID != 2 || !slices.Equal(got.Groups, []int{3}) || got.Memory != 6 || got.PIDs != 7 {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// TestOrderRefusesWhatItDoesNotUnderstand: nothing is left out silently.
+func TestOrderRefusesWhatItDoesNotUnderstand(t *testing.T) {
+	for name, change := range map[string]func(*specs.Spec){
+		"capability": func(s *specs.Spec) { s.Process.Capabilities = &specs.LinuxCapabilities{Bounding: []string{"CAP_WHAT"}} },
+		"limit":      func(s *specs.Spec) { s.Process.Rlimits = []specs.POSIXRlimit{{Type: "RLIMIT_WHAT"}} },
+		"option": func(s *specs.Spec) {
+			s.Mounts = []specs.Mount{{Type: "tmpfs", Destination: "/a", Options: []string{"x,y"}}}
+		},
+		"hidden mount": func(s *specs.Spec) {
+			s.Mounts = []specs.Mount{{Type: "tmpfs", Destination: "/a"}, {Type: "bind", Source: "/b", Destination: "/a/b"}}
+		},
+		"process": func(s *specs.Spec) { s.Process = nil },
+	} {
+		spec := &specs.Spec{Root: &specs.Root{}, Process: &specs.Process{}}
+		change(spec)
+		if _, _, err := order(spec, Settings{}); err == nil {
+			t.Errorf("%s: no error", name)
+		}
+	}
+}
