@@ -69,6 +69,7 @@ func TestJobAndOutcomeArriveWhole(t *testing.T) {
 		WorkingDir: ".", Image: "i", Network: pipeline.NetworkNone, Timeout: time.Second, Root: "/r", Inputs: inputs,
 		Outputs: []pipeline.Pattern{{Text: "o", Optional: true}}, Staging: "/s",
 		Limits: pipeline.Limits{Memory: 1, CPUs: 2, PIDs: 3, FileSize: 4}, NetworkAllow: []string{"a"},
+		Locked:  &executor.Locked{URLs: []string{"u"}},
 		Secrets: []executor.Secret{{Name: "S", Mount: "/m", Value: executor.NewSecretValue([]byte("hunter2\x00\xff"))}, {Name: "T"}},
 		Caches:  []executor.CacheFolder{{Name: "c", Path: "/c"}}, Strict: true, Trace: true,
 		Deterministic: &executor.Determinism{Epoch: time.Unix(1, 0).UTC(), Seed: "s"},
@@ -77,7 +78,8 @@ func TestJobAndOutcomeArriveWhole(t *testing.T) {
 	outcome := executor.Outcome{ExitCode: 3, TimedOut: true, Duration: time.Minute, Engine: "e", Image: "i@sha256:1", Controls: []string{"c"},
 		Fetched: []executor.Fetch{{URL: "u", SHA256: digest.OfSHA256(nil)}}, Read: []executor.File{{Path: "r", Digest: digest.Of(nil)}},
 		Programs: []executor.File{{Path: "/p", Digest: digest.Of(nil)}}, Missing: []string{"m"}, Unread: []string{"u"},
-		Unexpected: []string{"x"}, Modified: []string{"y"}, Varied: []string{"v"}}
+		Unexpected: []string{"x"}, Modified: []string{"y"}, Varied: []string{"v"},
+		Refused: []executor.Refused{{URL: "u", Why: "w", NotLocked: true}}}
 	var got executor.Job
 	client := serve(t, func(_ context.Context, j executor.Job, s executor.Streams) (executor.Outcome, error) {
 		got = j
