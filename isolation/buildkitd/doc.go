@@ -20,7 +20,8 @@
 // whose network is open is in the network of this host, whose loopback
 // services it can reach; receipts show that the control network-none was not
 // in force. A step whose network is recorded reaches BuildKit's proxy and
-// nothing else: recorded_linux.go makes it, egress_linux.go is its way out,
-// fetchlog_linux.go sees to it that what is stated is everything. It needs no
-// network plugins and no firewall rules of this host.
+// nothing else: recorded_linux.go makes it, door_linux.go is the step's way to
+// the proxy, egress_linux.go the proxy's way out, and fetchlog_linux.go sees to
+// it that what is stated is everything. It needs no network plugins and no
+// firewall rules of this host.
 package buildkitd

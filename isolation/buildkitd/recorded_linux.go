@@ -4,6 +4,7 @@ package buildkitd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -38,7 +39,11 @@ func (r *recordedNetworks) NewProxy(ctx context.Context, c *network.ProxyConfig)
 	if err != nil {
 		return nil, fmt.Errorf("making a recorded network: %w", err)
 	}
-	return ns, nil
+	d, err := openDoor(ns)
+	if err != nil {
+		return nil, errors.Join(err, ns.Close())
+	}
+	return d, nil
 }
 
 func (r *recordedNetworks) provider() (network.ProxyProvider, error) {

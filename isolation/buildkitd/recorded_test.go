@@ -282,7 +282,7 @@ func TestRecordedNetworkIsTheOnlyOne(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"interface: lo\n", "interface: eth0\n", `file: /etc/resolv.conf "" <nil>`} {
+	for _, want := range []string{"env: HTTPS_PROXY=http://127.0.0.1:3128\n", "interface: lo\n", "interface: eth0\n", `file: /etc/resolv.conf "" <nil>`} {
 		if !strings.Contains(out, want) {
 			t.Errorf("missing %q in:\n%s", want, out)
 		}
