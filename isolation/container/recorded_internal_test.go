@@ -10,6 +10,8 @@ import (
 	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/pem"
+	"errors"
+	"fmt"
 	"math/big"
 	"strings"
 	"testing"
@@ -19,9 +21,12 @@ import (
 	"github.com/moby/buildkit/solver/pb"
 	sourcepolicy "github.com/moby/buildkit/sourcepolicy/pb"
 	"github.com/moby/buildkit/sourcepolicy/policysession"
+	"github.com/moby/buildkit/util/apicaps"
 
 	"github.com/attest-pipeline/attest/frontend/pipeline"
+	"github.com/attest-pipeline/attest/isolation/container/connect"
 	"github.com/attest-pipeline/attest/isolation/executor"
+	"github.com/attest-pipeline/attest/llb/compile"
 )
 
 // authority is one as BuildKit makes it.
@@ -140,5 +145,24 @@ func TestStatementIsNoOutput(t *testing.T) {
 	}
 	if again := recorderFor(t); again.prefix == r.prefix {
 		t.Error("the name can be guessed")
+	}
+}
+
+// What an older BuildKit says to a definition with a recorded network.
+func TestTooOld(t *testing.T) {
+	var none apicaps.CapList
+	none.Init(apicaps.Cap{ID: "exec.meta.base", Enabled: true})
+	refusal := none.CapSet(none.All())
+	old := refusal.Supports(compile.CapRecorded)
+	if old == nil {
+		t.Fatal("the test cannot fail")
+	}
+	s := &solve{
+		conn: &connect.Conn{Name: "buildkit v0.20"}, recorder: recorderFor(t),
+		watch: newWatch(executor.Job{}, executor.Streams{}, newReporter(nil)),
+	}
+	err := s.explain(fmt.Errorf("failed to solve: failed to load LLB: %w", old))
+	if !errors.Is(err, executor.ErrUnavailable) || !strings.Contains(err.Error(), "buildkit v0.20 is too old") {
+		t.Errorf("got %v", err)
 	}
 }

@@ -239,3 +239,27 @@ func TestRefused(t *testing.T) {
 		})
 	}
 }
+
+// TestRecordedIsRequired: a BuildKit that does not know recorded networks must
+// not run the step with an open one. What the operations are is not changed.
+func TestRecordedIsRequired(t *testing.T) {
+	definition := func(network pipeline.Network) *llb.Definition {
+		s := compile.Step{
+			Name: "s", Command: pipeline.Command{Shell: "true"}, Image: compile.Image{Ref: "debian:13"}, Network: network,
+		}
+		def, err := s.Definition(t.Context(), "", platform)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return def
+	}
+	open, recorded := definition(pipeline.NetworkOpen), definition(pipeline.NetworkRecorded)
+	if !reflect.DeepEqual(open.Def, recorded.Def) {
+		t.Error("the operations differ")
+	}
+	for id, about := range recorded.Metadata {
+		if !about.Caps[compile.CapRecorded] || open.Metadata[id].Caps[compile.CapRecorded] {
+			t.Errorf("operation %s asks for %v, with an open network for %v", id, about.Caps, open.Metadata[id].Caps)
+		}
+	}
+}
