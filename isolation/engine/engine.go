@@ -173,7 +173,7 @@ type run struct {
 	files  *files
 	keeper *keeper
 	lander lander
-	source func() *receipt.Source // waits for the answer
+	source *repository
 	key    func() ([]byte, error) // of the hashes of secrets
 
 	mu      sync.Mutex

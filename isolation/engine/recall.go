@@ -45,6 +45,7 @@ func (w *walk) recall(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	if !w.run.ExpectCached {
+		w.run.source.hurry(ctx)
 		w.reserved, err = store.Reserve(ctx, w.key.Digest, func() { w.doing("waiting for the same work to be done elsewhere") })
 		if err != nil {
 			return false, err
@@ -190,6 +191,7 @@ func (w *walk) adopt(left tree.Tree, earlier []string) error {
 // restore lands the entry's outputs, as if the step had just left them.
 func (w *walk) restore(ctx context.Context, store *cache.Store, e *cache.Entry) error {
 	w.doing("restoring outputs")
+	w.run.source.hurry(ctx)
 	if err := w.makeDir(); err != nil {
 		return err
 	}
@@ -212,6 +214,7 @@ func (w *walk) restore(ctx context.Context, store *cache.Store, e *cache.Entry) 
 		return cache.ErrMiss
 	}
 	copy(found.Entries, e.Outputs.Entries())
+	w.run.source.before(ctx)
 	return w.land(found)
 }
 

@@ -20,6 +20,7 @@ import (
 
 	"github.com/attest-pipeline/attest/attestation/receipt"
 	"github.com/attest-pipeline/attest/attestation/tree"
+	"github.com/attest-pipeline/attest/isolation/gitstate"
 )
 
 // hostEngine is how processes of this host name what ran them; a receipt names
@@ -34,7 +35,7 @@ func (r *run) record(ctx context.Context, started time.Time, walks []*walk) (*Re
 		Timestamp:    started.UTC().Truncate(time.Second),
 		Version:      r.Version,
 		Pipeline:     receipt.Pipeline{Name: r.Plan.Pipeline.Name, File: r.PipelineFile},
-		Source:       r.source(), // the last thing to wait for
+		Source:       r.source.get(ctx, gitstate.Remember), // the last thing to wait for
 		Environment:  receipt.Environment{OS: runtime.GOOS, Arch: runtime.GOARCH, Engine: engines(walks)},
 	}}
 	var errs []error

@@ -207,7 +207,7 @@ func (w *walk) computeKey() error {
 // execute runs the command. The state of the repository is known before, since
 // a command may change it.
 func (w *walk) execute(ctx context.Context) error {
-	w.run.source()
+	w.run.source.before(ctx)
 	if err := w.makeDir(); err != nil {
 		return err
 	}

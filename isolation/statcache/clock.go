@@ -78,9 +78,18 @@ func (c clock) settled(s tree.Stat) bool {
 	if c == (clock{}) {
 		return false
 	}
+	return s.Dev == c.dev && c.telling || c.after(s)
+}
+
+// after reports whether whatever changed the file that looks like s did so
+// before the clock was read.
+func (c clock) after(s tree.Stat) bool {
+	if c == (clock{}) {
+		return false
+	}
 	here := s.Dev == c.dev
 	if here && c.telling {
-		return true
+		return s.Ctime < c.now // no later change has an earlier time
 	}
 	margin := fineTick
 	if !here || wholeSecond(c.now) || wholeSecond(s.Ctime) {
