@@ -204,7 +204,7 @@ func (l *looking) elsewhere(p string) (witness, error) {
 		err = l.atRest(p, link)
 	}
 	if err == nil && link.IsZero() {
-		err = nil
+		err = l.neverThere(p)
 	}
 	if err == nil && s.IsZero() != link.IsZero() {
 		err = fmt.Errorf("%w: the link %q leads nowhere", errUnsure, p)
