@@ -274,9 +274,9 @@ func TestEveryChangeIsSeen(t *testing.T) {
 
 // TestRandomEdits compares with git after each of many changes.
 func TestRandomEdits(t *testing.T) {
-	edits := 400
+	edits := 150
 	if testing.Short() {
-		edits = 100
+		edits = 40
 	}
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
