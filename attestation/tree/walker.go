@@ -71,8 +71,12 @@ func (w *Walker[S]) Walk(ctx context.Context, from string, at S, v Verdict) (Fou
 	group.SetLimit(2 * runtime.GOMAXPROCS(0))
 	r := &walking[S]{Walker: w, base: base, group: group}
 	top := &node[S]{path: from, listed: v.Take && from != ""}
-	group.Go(func() error { return r.folder(ctx, top, at, from == "") })
-	if err := group.Wait(); err != nil {
+	// Most walks are short: others take part where a folder holds several.
+	err = r.folder(ctx, top, at, from == "")
+	if others := group.Wait(); err == nil || others != nil {
+		err = others
+	}
+	if err != nil {
 		return Found{}, err
 	}
 	return r.collect(top)
@@ -172,9 +176,9 @@ func (r *walking[S]) folder(ctx context.Context, n *node[S], at S, top bool) err
 	if err = errors.Join(err, f.close()); err != nil {
 		return err
 	}
-	for _, b := range below {
+	for i, b := range below {
 		descend := func() error { return r.folder(ctx, b.node, b.at, false) }
-		if !r.group.TryGo(descend) {
+		if i == len(below)-1 || !r.group.TryGo(descend) {
 			if err := descend(); err != nil {
 				return err
 			}

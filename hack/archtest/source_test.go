@@ -127,6 +127,19 @@ func TestNoSurprises(t *testing.T) {
 		if f.test {
 			continue
 		}
+		for _, d := range f.ast.Decls {
+			if d, ok := d.(*ast.GenDecl); ok && d.Tok == token.VAR {
+				ast.Inspect(d, func(n ast.Node) bool {
+					if _, later := n.(*ast.FuncLit); later {
+						return false
+					}
+					if c, ok := n.(*ast.CallExpr); ok && isSelector(c.Fun, "regexp", "MustCompile", "MustCompilePOSIX") {
+						t.Errorf("%s: a regular expression is compiled at every start: do it where it is needed", f.pos(n))
+					}
+					return true
+				})
+			}
+		}
 		ast.Inspect(f.ast, func(n ast.Node) bool {
 			switch n := n.(type) {
 			case *ast.FuncDecl:

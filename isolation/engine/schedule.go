@@ -21,15 +21,22 @@ func (r *run) schedule(ctx context.Context) []*walk {
 			heap.Push(&s.ready, i)
 		}
 	}
-	done := make(chan int)
+	work, done := make(chan int), make(chan int)
+	defer close(work)
+	workers := 0
 	for running := 0; ; running-- {
 		for running < r.Jobs && len(s.ready) > 0 && !s.stopped && ctx.Err() == nil {
 			i := heap.Pop(&s.ready).(int)
-			running++
-			go func() {
-				s.walks[i].walk(ctx)
-				done <- i
-			}()
+			if running++; running > workers {
+				workers++
+				go func() {
+					for i := range work {
+						s.walks[i].walk(ctx)
+						done <- i
+					}
+				}()
+			}
+			work <- i
 		}
 		if running == 0 {
 			break

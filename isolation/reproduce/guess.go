@@ -37,10 +37,10 @@ func newGuess(first, second World) *guess {
 	g.steps = []step{
 		{Path, g.literal(first.Paths, second.Paths)},
 		{Hostname, g.literal([]string{first.Hostname}, []string{second.Hostname})},
-		{Timestamp, pattern(times)},
+		{Timestamp, pattern(times())},
 		{CPUs, g.number(first.CPUs, second.CPUs)},
 		{Order, func(_ int, text []byte) []byte { return sortWords(text) }},
-		{Random, pattern(randoms)},
+		{Random, pattern(randoms())},
 	}
 	return g
 }
@@ -90,9 +90,9 @@ const (
 	zones  = `(?:Z|UTC|GMT|[+-][0-9]{2}:?[0-9]{2})`
 )
 
-var (
-	// times matches times of day and how long something took.
-	times = regexp.MustCompile(`(?:` + strings.Join([]string{
+// times matches times of day and how long something took.
+func times() *regexp.Regexp {
+	return regexp.MustCompile(`(?:` + strings.Join([]string{
 		`[0-9]{4}[-/.][0-9]{2}[-/.][0-9]{2}(?:[T_ ,-]*[0-9]{2}[:.-]?[0-9]{2}(?:[:.-]?[0-9]{2}(?:[.,][0-9]+)?)?)?(?:\s*` + zones + `)?`,
 		`\b(?:19|20)[0-9]{6}(?:[T_-]?[0-9]{4,6}(?:[.][0-9]+)?)?Z?\b`,
 		`\b` + days + `[, ]+`,
@@ -102,9 +102,12 @@ var (
 		`\b1[0-9]{9}(?:[0-9]{3}){0,3}(?:[.][0-9]+)?\b`,
 		`\b[0-9]+(?:[.][0-9]+)?\s?(?:ns|us|µs|ms|s|secs?|seconds)\b`,
 	}, "|") + `)`)
-	// randoms matches identifiers, and numbers that are none of those above.
-	randoms = regexp.MustCompile(`[0-9A-Za-z_+/=-]*[0-9][0-9A-Za-z_+/=-]*|[A-Za-z]{6,}`)
-)
+}
+
+// randoms matches identifiers, and numbers that are none of those above.
+func randoms() *regexp.Regexp {
+	return regexp.MustCompile(`[0-9A-Za-z_+/=-]*[0-9][0-9A-Za-z_+/=-]*|[A-Za-z]{6,}`)
+}
 
 // sortWords puts the lines of a text in order, and the words of each.
 func sortWords(text []byte) []byte {

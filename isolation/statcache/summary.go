@@ -40,13 +40,19 @@ type View struct {
 	print digest.Digest // zero where a file says nothing of itself
 }
 
+// A View is hashed in pieces that stay in the processor's cache.
+const (
+	viewBuffer = 16 << 10
+	longName   = 1 << 10
+)
+
 // View takes the fingerprint of what a walk of the project's folder found. It
 // reads the targets of symbolic links, which nothing else tells, and fills them
 // in.
 func (c *Cache) View(name string, found tree.Found) (View, error) {
 	v := View{Name: name, Found: found}
 	h := digest.NewHash(digest.BLAKE3)
-	buf := binary.LittleEndian.AppendUint64(make([]byte, 0, 64<<10), uint64(len(found.Entries)))
+	buf := binary.LittleEndian.AppendUint64(make([]byte, 0, viewBuffer), uint64(len(found.Entries)))
 	for i := range found.Entries {
 		e, s := &found.Entries[i], &found.Stats[i]
 		buf = appendText(buf, e.Path)
@@ -66,7 +72,7 @@ func (c *Cache) View(name string, found tree.Found) (View, error) {
 			e.Target, e.Size, e.Digest = target, int64(len(target)), digest.Of([]byte(target))
 			buf = appendText(buf, target)
 		}
-		if len(buf) > 60<<10 {
+		if len(buf) > viewBuffer-longName {
 			_, _ = h.Write(buf)
 			buf = buf[:0]
 		}

@@ -18,8 +18,11 @@ import (
 // maxBuilder is more than any builder's file is long.
 const maxBuilder = 1 << 20
 
-// builderName is what docker buildx allows; in particular no slashes.
-var builderName = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9._-]*$`)
+// builderName reports whether docker buildx allows a name; in particular no
+// slashes.
+func builderName(name string) bool {
+	return regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9._-]*$`).MatchString(name)
+}
 
 // buildxBuilder is the part of a file in buildx's instances folder that says
 // where the builder is.
@@ -39,7 +42,7 @@ type buildxNode struct {
 // nodes the first is used.
 func builder(name string, environ []string) (target, error) {
 	address := "buildx://" + name
-	if !builderName.MatchString(name) {
+	if !builderName(name) {
 		return target{}, unavailable(name, errors.New("not an address"), addressHint)
 	}
 	b, err := readBuilder(name, environ)

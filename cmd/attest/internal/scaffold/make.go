@@ -44,9 +44,8 @@ func makeProject(project fs.FS, folder string) draft {
 // makeRules are a Makefile's rules without variables: target to what it needs.
 type makeRules map[string][]string
 
-var makeRule = regexp.MustCompile(`^([A-Za-z0-9_./-][A-Za-z0-9_./ -]*?)\s*:(?:[^=:]|$)`)
-
 func parseMakefile(text []byte) makeRules {
+	makeRule := regexp.MustCompile(`^([A-Za-z0-9_./-][A-Za-z0-9_./ -]*?)\s*:(?:[^=:]|$)`)
 	rules := makeRules{}
 	joined := strings.ReplaceAll(string(text), "\\\n", " ")
 	for line := range strings.Lines(joined) {

@@ -21,11 +21,10 @@ func rustProject(project fs.FS, folder string) draft {
 	}
 }
 
-var tomlName = regexp.MustCompile(`^name\s*=\s*["']([A-Za-z0-9_-]+)["']`)
-
 // cargoName returns the name in the [package] section, empty where there is
 // none.
 func cargoName(toml []byte) string {
+	tomlName := regexp.MustCompile(`^name\s*=\s*["']([A-Za-z0-9_-]+)["']`)
 	section := ""
 	for line := range strings.Lines(string(toml)) {
 		line = strings.TrimSpace(line)
