@@ -37,7 +37,7 @@ func (r *recordedNetworks) NewProxy(ctx context.Context, c *network.ProxyConfig)
 	}
 	ns, err := proxies.NewProxy(ctx, c)
 	if err != nil {
-		return nil, fmt.Errorf("making a recorded network: %w", err)
+		return nil, fmt.Errorf("making a recorded network, which takes network namespaces and veth interfaces of the kernel: %w", err)
 	}
 	d, err := openDoor(ns)
 	if err != nil {

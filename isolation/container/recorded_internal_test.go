@@ -159,7 +159,7 @@ func TestTooOld(t *testing.T) {
 	}
 	s := &solve{
 		conn: &connect.Conn{Name: "buildkit v0.20"}, recorder: recorderFor(t),
-		watch: newWatch(executor.Job{}, executor.Streams{}, newReporter(nil)),
+		watch: newWatch(executor.Job{}, executor.Streams{}, newReporter(nil), false),
 	}
 	err := s.explain(fmt.Errorf("failed to solve: failed to load LLB: %w", old))
 	if !errors.Is(err, executor.ErrUnavailable) || !strings.Contains(err.Error(), "buildkit v0.20 is too old") {

@@ -158,7 +158,7 @@ func (w *walk) compareLock(out executor.Outcome) error {
 func refusals(out executor.Outcome) []string {
 	var lines []string
 	for _, no := range out.Refused {
-		lines = append(lines, "GET "+no.URL+": "+no.Why)
+		lines = append(lines, no.URL+": "+no.Why)
 	}
 	return lines
 }
