@@ -19,13 +19,16 @@ type snapshotter struct {
 	open func(root string) (snapshots.Snapshotter, error)
 }
 
+// overlayName is what the snapshotter is called that stacks file systems.
+const overlayName = "overlayfs"
+
 // chooseSnapshotter takes overlayfs, or copies where the file system of root
 // does not allow that, as inside most containers.
 func chooseSnapshotter(root string) snapshotter {
 	if err := overlayutils.Supported(root); err != nil {
 		return snapshotter{"native", native.NewSnapshotter}
 	}
-	return snapshotter{"overlayfs", openOverlay}
+	return snapshotter{overlayName, openOverlay}
 }
 
 func openOverlay(root string) (snapshots.Snapshotter, error) {

@@ -45,7 +45,6 @@ type steps struct {
 func (s *steps) Run(ctx context.Context, id string, root executor.Mount, mounts []executor.Mount,
 	process executor.ProcessInfo, started chan<- struct{},
 ) (resourcestypes.Recorder, error) {
-	process.Meta.Hostname = hostname
 	machine, err := takeSettings(&process.Meta)
 	if err != nil {
 		return nil, err
@@ -57,6 +56,7 @@ func (s *steps) Run(ctx context.Context, id string, root executor.Mount, mounts 
 	case machine != nil && process.Meta.Proxy != nil:
 		return nil, errMachineProxy
 	case talks:
+		process.Meta.Hostname = hostname
 		return s.containers.Run(ctx, id, root, mounts, process, started)
 	case process.Meta.Proxy != nil:
 		return nil, s.runRecorded(ctx, root, mounts, process, started)
@@ -73,6 +73,8 @@ func (s *steps) Exec(ctx context.Context, id string, process executor.ProcessInf
 func (s *steps) run(ctx context.Context, root executor.Mount, mounts []executor.Mount, process executor.ProcessInfo,
 	machine *vm.Settings, started chan<- struct{},
 ) (err error) {
+	world := worldOf(process.Meta.Hostname)
+	process.Meta.Hostname = world.hostname
 	id := identity.NewID()
 	bundle := filepath.Join(s.dir, id)
 	if err := os.MkdirAll(filepath.Join(bundle, "rootfs"), 0o711); err != nil {
@@ -96,7 +98,7 @@ func (s *steps) run(ctx context.Context, root executor.Mount, mounts []executor.
 		err = errors.Join(err, release())
 	}()
 
-	spec, done, err := s.spec(ctx, id, bundle, rootfs, root.Readonly, mounts, process.Meta)
+	spec, done, err := s.spec(ctx, id, bundle, rootfs, root.Readonly, world.order(mounts, bundle), process.Meta)
 	if err != nil {
 		return err
 	}
@@ -107,6 +109,7 @@ func (s *steps) run(ctx context.Context, root executor.Mount, mounts []executor.
 		return s.runMachine(guarded, spec, *machine, process, started)
 	}
 	c := container{runtime: s.runtime, id: id, bundle: bundle}
+	world.apply(spec, s.bounds)
 	if err := c.write(spec); err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ var errNoMachine = errors.New("the engine did not run the step in a virtual mach
 func (e *Executor) check(job executor.Job) error {
 	if e.options.Machines == nil {
 		return job.RefuseBeyond(pipeline.Container, executor.AbilityNoNetwork, executor.AbilityRecorded, executor.AbilityOpen,
-			executor.AbilityVariation)
+			executor.AbilityVariation, executor.AbilityDeterministic)
 	}
 	err := job.RefuseBeyond(pipeline.VM, executor.AbilityNoNetwork, executor.AbilityOpen, executor.AbilityLimits, executor.AbilityVariation)
 	if err != nil {
@@ -50,7 +50,7 @@ func machineSettings(job executor.Job, kernel string) vm.Settings {
 // machineOutcome puts what the engine said of the machine into the outcome.
 func machineOutcome(o *executor.Outcome, facts vm.Facts, job executor.Job) {
 	o.Engine = fmt.Sprintf("%s, qemu %s (%s), linux %s", o.Engine, facts.QEMU, facts.Accelerator, facts.Kernel)
-	o.Controls = vm.Controls()
+	o.Controls, o.Varied = vm.Controls(), nil
 	if job.Network == pipeline.NetworkNone {
 		o.Controls = append(o.Controls, "network-none")
 	}

@@ -94,7 +94,8 @@ func (s *solve) outcome(ctx context.Context, cause, err error) (executor.Outcome
 		Duration: s.watch.duration(),
 		Engine:   s.conn.Name,
 		Image:    s.image.Pinned,
-		Controls: controls(s.conn, s.job.Network),
+		Controls: controls(s.conn, s.job),
+		Varied:   varied(s.conn, s.job),
 	}
 	if facts, ok := s.watch.machineFacts(); ok {
 		machineOutcome(&o, facts, s.job)

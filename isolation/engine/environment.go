@@ -23,13 +23,14 @@ func platformOf(level pipeline.Isolation) string {
 // environment is what a step's variables come from.
 type environment struct {
 	declared []pipeline.Var
+	given    []pipeline.Var // declared ones, and those that are fixed
 	passed   []cachekey.Passed
 }
 
 // newEnvironment looks up the names of pass_env in the caller's environment. No
 // name is both declared and passed: package pipeline sees to that.
 func newEnvironment(step *pipeline.Step, environ []string) environment {
-	e := environment{declared: step.Env}
+	e := environment{declared: step.Env, given: step.Env}
 	for _, name := range step.PassEnv {
 		p := cachekey.Passed{Name: name}
 		for _, v := range environ { // the last one counts, as for exec
@@ -44,7 +45,7 @@ func newEnvironment(step *pipeline.Step, environ []string) environment {
 
 // effective returns all variables, ordered by name.
 func (e environment) effective() []pipeline.Var {
-	all := slices.Clone(e.declared)
+	all := slices.Clone(e.given)
 	for _, p := range e.passed {
 		if p.Set {
 			all = append(all, pipeline.Var{Name: p.Name, Value: p.Value})
@@ -54,12 +55,13 @@ func (e environment) effective() []pipeline.Var {
 	return all
 }
 
-func (e environment) declaredMap() map[string]string {
-	if len(e.declared) == 0 {
+// givenMap returns the variables that a receipt shows.
+func (e environment) givenMap() map[string]string {
+	if len(e.given) == 0 {
 		return nil
 	}
-	m := make(map[string]string, len(e.declared))
-	for _, v := range e.declared {
+	m := make(map[string]string, len(e.given))
+	for _, v := range e.given {
 		m[v.Name] = v.Value
 	}
 	return m

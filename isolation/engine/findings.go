@@ -45,6 +45,10 @@ func (w *walk) note(out executor.Outcome) {
 	})
 	w.facts.Fetched = slices.Compact(w.facts.Fetched)
 	w.facts.Unexpected, w.facts.Modified = out.Unexpected, out.Modified
+	if w.fixed != nil {
+		w.facts.Controls = append(slices.Clone(out.Controls), ControlEnvironment, ControlOutputTimes)
+		slices.Sort(w.facts.Controls)
+	}
 	for _, c := range w.step.Caches {
 		w.facts.Caches = append(w.facts.Caches, c.Name)
 	}

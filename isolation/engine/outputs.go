@@ -28,6 +28,10 @@ func (w *walk) collect(ctx context.Context, folder string) (tree.Found, error) {
 	}
 	defer staging.Close()
 	files, err := landing.Prepare(ctx, staging)
+	if err == nil {
+		// Not before: a file may have been a hard link to one of the user's.
+		err = fixTimes(w.run.space.abs(folder), w.fixed)
+	}
 	if err != nil {
 		return tree.Found{}, fmt.Errorf("outputs: %w", err)
 	}

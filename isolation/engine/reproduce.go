@@ -67,7 +67,7 @@ func (w *walk) reproduce(ctx context.Context, left tree.Found) error {
 // variation says how the second run's world is to differ.
 func (w *walk) variation() *executor.Variation {
 	v := &executor.Variation{ReverseDirs: true}
-	if w.run.Deterministic != nil {
+	if w.fixed != nil {
 		return &executor.Variation{}
 	}
 	v.Hostname, v.Umask, v.Project = variedHost, variedUmask, "/tmp/another/place"

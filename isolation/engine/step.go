@@ -36,6 +36,7 @@ type walk struct {
 	engine  string
 
 	secrets []executor.Secret
+	fixed   *executor.Determinism // nil where nothing is
 
 	dir   string // the step's own folder in .attest/tmp, relative to the project; empty where there is none yet
 	env   environment
@@ -54,11 +55,12 @@ type walk struct {
 
 func newWalk(r *run, i int) *walk {
 	step := &r.Plan.Steps[i]
-	w := &walk{run: r, step: step, env: newEnvironment(step.Step, r.Environ)}
+	w := &walk{run: r, step: step, env: newEnvironment(step.Step, r.Environ), fixed: deterministic(step.Step, r.Deterministic)}
+	w.env.fix(w.fixed)
 	w.facts = receipt.Step{
 		Name: step.Name, Command: step.Run.String(), Type: step.Attestation.Type,
 		Cache: receipt.Off, Isolation: string(step.Isolation), Network: string(step.Network),
-		Env: w.env.declaredMap(), PassEnv: step.PassEnv,
+		Env: w.env.givenMap(), PassEnv: step.PassEnv,
 	}
 	for _, n := range step.Needs {
 		w.facts.Needs = append(w.facts.Needs, r.Plan.Steps[n].Name)
@@ -194,7 +196,7 @@ func (w *walk) computeKey() error {
 		Inputs: w.inputs, Outputs: w.step.Outputs, WorkingDir: w.step.WorkingDir,
 		Image: w.image, Isolation: w.step.Isolation, Network: w.step.Network,
 		NetworkAllow: w.step.NetworkAllow, Locked: w.lockedFetches(), CPUs: w.step.Limits.CPUs,
-		Secrets: w.secrets, SecretKey: secretKey, Caches: w.cacheFolders(), Deterministic: w.run.Deterministic,
+		Secrets: w.secrets, SecretKey: secretKey, Caches: w.cacheFolders(), Deterministic: w.fixed,
 		Platform: platformOf(w.step.Isolation),
 	})
 	if err != nil {
@@ -271,7 +273,7 @@ func (w *walk) job() executor.Job {
 		Command: w.step.Run, Env: w.env.effective(), WorkingDir: w.step.WorkingDir,
 		Image: w.imageToRun(), Network: w.step.Network, Timeout: w.step.Timeout, Locked: w.lockedURLs(),
 		Limits: w.step.Limits, NetworkAllow: w.step.NetworkAllow, Secrets: w.secrets, Caches: w.cacheFolders(),
-		Strict: w.run.Strict, Trace: w.run.Trace, Deterministic: w.run.Deterministic,
+		Strict: w.run.Strict, Trace: w.run.Trace, Deterministic: w.fixed,
 		Root: w.run.Root, Inputs: w.inputs.tree, Outputs: w.step.Outputs,
 		Staging: w.run.space.abs(w.staging()),
 	}

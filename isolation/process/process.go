@@ -128,7 +128,7 @@ func (e *Executor) Run(ctx context.Context, job executor.Job, streams executor.S
 	if err := context.Cause(ctx); err != nil {
 		return executor.Outcome{}, err
 	}
-	if err := job.RefuseBeyond(pipeline.Process, executor.AbilityVariation); err != nil {
+	if err := job.RefuseBeyond(pipeline.Process, executor.AbilityVariation, executor.AbilityDeterministic); err != nil {
 		return executor.Outcome{}, err
 	}
 	// A program that does not call Main would start itself again without end.

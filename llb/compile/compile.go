@@ -56,6 +56,9 @@ type Step struct {
 	Network    pipeline.Network
 	Image      Image
 	Outputs    []pipeline.Pattern
+	// Hostname is that of the step; empty means the engine's usual one. To the
+	// embedded engine it says more: see launch.WorldFixed.
+	Hostname string
 
 	// Machine has the embedded engine run the command in a virtual machine: it
 	// is vm.Settings as text. Empty is a container. It must be given to no other
@@ -139,6 +142,9 @@ func (s Step) Exec(workspace llb.State) (llb.State, error) {
 	network := pb.NetMode_NONE
 	if s.Network == pipeline.NetworkOpen || s.Network == pipeline.NetworkRecorded {
 		network = pb.NetMode_UNSET // which is the proxy's where a solve asks for one
+	}
+	if s.Hostname != "" {
+		root = root.Hostname(s.Hostname)
 	}
 	run := []llb.RunOption{
 		llb.Args(args),

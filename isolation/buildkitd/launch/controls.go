@@ -9,3 +9,32 @@ const (
 	ControlMemoryLimit   = "memory-limit"
 	ControlPIDsLimit     = "pids-limit"
 )
+
+// The worlds that a step's definition asks for by the host name that it gives
+// the step: one with as much fixed as the engine can, whose host name is the
+// usual one, and one in which a second run is to leave the same as the first.
+const (
+	WorldFixed  = "deterministic"
+	WorldVaried = "another-host"
+
+	// VariedUmask is that of the other world; the usual one is 0022.
+	VariedUmask = 0o027
+)
+
+// What is fixed in the first, as [Status] and receipts name it.
+const (
+	FixedCPUs       = "fixed-cpus" // one
+	FixedHostname   = "fixed-hostname"
+	FixedInputTimes = "fixed-input-times"
+	FixedOrder      = "fixed-file-order"
+	FixedPath       = "fixed-path"
+	FixedUmask      = "fixed-umask"
+)
+
+// What differs in the second.
+const (
+	VariesCPUs     = "cpus"
+	VariesHostname = "hostname"
+	VariesOrder    = "file-order"
+	VariesUmask    = "umask"
+)

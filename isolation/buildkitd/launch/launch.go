@@ -77,6 +77,10 @@ type Status struct {
 	// Machines says that the engine understands definitions of steps in virtual
 	// machines. What the host has for making them is another question.
 	Machines bool `json:"machines,omitempty"`
+	// Fixes and Varies name what is fixed in [WorldFixed], and what differs in
+	// [WorldVaried], sorted.
+	Fixes  []string `json:"fixes,omitempty"`
+	Varies []string `json:"varies,omitempty"`
 
 	Address  string    `json:"address"` // unix://...
 	StateDir string    `json:"state_dir"`

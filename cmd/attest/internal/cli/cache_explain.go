@@ -134,7 +134,14 @@ type document struct {
 	Platform   string             `json:"platform"`
 	WorkingDir string             `json:"working_dir"`
 	Inputs     string             `json:"inputs"`
-	Outputs    []struct {
+	CPUs       int                `json:"cpus"`
+	Allow      []string           `json:"network_allow"`
+	Caches     map[string]string  `json:"caches"`
+	Secrets    map[string]struct {
+		Hash, Mount string
+	} `json:"secrets"`
+	Deterministic *struct{ Epoch, Seed string } `json:"deterministic"`
+	Outputs       []struct {
 		Path                      string
 		Exclude, Folder, Optional bool
 	} `json:"outputs"`
@@ -194,6 +201,7 @@ func (d document) lines(line func(name, text string)) {
 			line("pass_env", n+", which is not set")
 		}
 	}
+	d.extras(line)
 	for _, o := range d.Outputs {
 		text := o.Path
 		if o.Exclude {
@@ -206,6 +214,29 @@ func (d document) lines(line func(name, text string)) {
 			text += "?"
 		}
 		line("outputs", text)
+	}
+}
+
+// extras is lines for what most steps do not have.
+func (d document) extras(line func(name, text string)) {
+	if d.CPUs > 0 {
+		line("cpus", fmt.Sprint(d.CPUs))
+	}
+	if len(d.Allow) > 0 {
+		line("allow", strings.Join(d.Allow, ", "))
+	}
+	for _, n := range slices.Sorted(maps.Keys(d.Caches)) {
+		line("cache", n+" at "+d.Caches[n])
+	}
+	for _, n := range slices.Sorted(maps.Keys(d.Secrets)) {
+		text := n + ", with the keyed hash " + d.Secrets[n].Hash
+		if mount := d.Secrets[n].Mount; mount != "" {
+			text += ", at " + mount
+		}
+		line("secret", text)
+	}
+	if d.Deterministic != nil {
+		line("fixed", "the time is "+d.Deterministic.Epoch+", random numbers come from the seed "+d.Deterministic.Seed)
 	}
 }
 

@@ -21,6 +21,8 @@ import (
 	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/frontend/plan"
 	"github.com/attest-pipeline/attest/isolation/engine"
+	"github.com/attest-pipeline/attest/isolation/executor"
+	"github.com/attest-pipeline/attest/isolation/gitstate"
 	"github.com/attest-pipeline/attest/isolation/process"
 	"github.com/attest-pipeline/attest/isolation/record"
 )
@@ -33,6 +35,7 @@ type runCmd struct {
 	Expect    bool     `name:"expect-cached" help:"Fail where a step would have to run, and run none."`
 	Strict    bool     `help:"Hide from steps what they do not declare, and fail where they do what they did not declare."`
 	Trace     bool     `help:"Say what steps looked for and did not find, and what they declared and did not read."`
+	Determ    *bool    `name:"deterministic" negatable:"" help:"Fix what steps would take from the world: the time of the source, host name, environment. The receipt's controls say what is fixed."`
 	Replay    bool     `name:"replay-logs" help:"Show what a step printed when its cached result was made."`
 	Jobs      *string  `short:"j" placeholder:"N" help:"Run N steps at once (default: one per processor)."`
 	KeepGoing *bool    `negatable:"" help:"After a failure, go on with steps that do not need what failed."`
@@ -173,7 +176,7 @@ func (c *runCmd) settings(env *Env, root string) (*config.Set, error) {
 		value *string
 	}{
 		{config.Sign, text(c.Sign)}, {config.Verify, text(c.Verify)}, {config.KeepGoing, text(c.KeepGoing)},
-		{config.Jobs, c.Jobs}, {config.Isolation, c.Isolation}, {config.Engine, c.Engine}, {config.Progress, c.Progress},
+		{config.Deterministic, text(c.Determ)}, {config.Jobs, c.Jobs}, {config.Isolation, c.Isolation}, {config.Engine, c.Engine}, {config.Progress, c.Progress},
 	} {
 		if err := set.Flag(f.key, f.value); err != nil {
 			return nil, &usageError{err: err, hints: []string{"attest help settings lists what is accepted"}}
@@ -218,6 +221,10 @@ func (c *runCmd) execute(ctx context.Context, env *Env, settings *config.Set, ro
 		return nil, err
 	}
 	defer func() { _ = levels.close() }() // the run is over, whatever a connection has to say
+	fixed, err := determinism(ctx, env, settings, root)
+	if err != nil {
+		return nil, err
+	}
 	screen := display.New(ctx, display.Options{
 		Mode: display.Mode(settings.Get(config.Progress).Value), Out: env.Stderr, Getenv: env.Getenv, Environ: env.Environ, Now: env.Now,
 	})
@@ -229,7 +236,21 @@ func (c *runCmd) execute(ctx context.Context, env *Env, settings *config.Set, ro
 		CacheDir: cacheDir, NoCache: c.NoCache, ExpectCached: c.Expect, ReplayLogs: c.Replay,
 		Strict: c.Strict, Trace: c.Trace, Diffoscope: findTool(env, "diffoscope"),
 		Lock: locked, Locked: c.Locked, Update: c.Update,
+		Deterministic: fixed,
 	})
+}
+
+// determinism is what steps see in place of what differs from run to run; nil
+// where nobody asked for it.
+func determinism(ctx context.Context, env *Env, settings *config.Set, root string) (*executor.Determinism, error) {
+	if !settings.Bool(config.Deterministic) {
+		return nil, nil
+	}
+	committed, err := gitstate.CommitTime(ctx, gitstate.Options{Dir: root, Environ: env.Environ})
+	if err != nil {
+		return nil, fmt.Errorf("--deterministic takes the time from the commit: %w", err)
+	}
+	return engine.Deterministic(committed), nil
 }
 
 // runResult is what a run came to, for --json.

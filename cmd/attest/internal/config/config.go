@@ -132,9 +132,6 @@ func Lookup(name string) (Key, error) {
 	if i >= 0 {
 		return keys[i], nil
 	}
-	if name == "deterministic" {
-		return Key{}, fmt.Errorf("%w %q: this version of attest does not have it yet", ErrKey, name)
-	}
 	names := make([]string, len(keys))
 	for i, k := range keys {
 		names[i] = k.Name

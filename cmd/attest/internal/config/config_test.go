@@ -70,7 +70,7 @@ func TestWhatBeatsWhat(t *testing.T) {
 }
 
 func TestInvalidFileNamesEveryPlace(t *testing.T) {
-	dir := project(t, "# mine\njobs: many\nprogres: tty\nsign: [1]\nverify: true\nverify: false\ndeterministic: true\n")
+	dir := project(t, "# mine\njobs: many\nprogres: tty\nsign: [1]\nverify: true\nverify: false\n")
 	_, err := config.Load(dir, env())
 	if !errors.Is(err, config.ErrFile) {
 		t.Fatalf("error %v does not match ErrFile", err)
@@ -84,7 +84,6 @@ func TestInvalidFileNamesEveryPlace(t *testing.T) {
 		`.attest/config.yaml:3:1: unknown setting "progres", did you mean "progress"?`,
 		`.attest/config.yaml:4:7: sign: not a single value`,
 		`.attest/config.yaml:6:1: verify is set twice`,
-		`.attest/config.yaml:7:1: unknown setting "deterministic": this version of attest does not have it yet`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("problems differ (-want +got):\n%s", diff)
@@ -146,9 +145,6 @@ func TestStoreKeepsWhatElseIsThere(t *testing.T) {
 
 func TestStoreRefuses(t *testing.T) {
 	dir := t.TempDir()
-	if err := config.Store(dir, "deterministic", "true"); !errors.Is(err, config.ErrKey) || !strings.Contains(err.Error(), "not have it yet") {
-		t.Errorf("deterministic: %v", err)
-	}
 	if err := config.Store(dir, "keep-going", "true"); !errors.Is(err, config.ErrKey) || !strings.Contains(err.Error(), `did you mean "keep_going"`) {
 		t.Errorf("keep-going: %v", err)
 	}

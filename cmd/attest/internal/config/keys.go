@@ -21,15 +21,16 @@ type Key struct {
 
 // The names of the keys.
 const (
-	CacheDir  = "cache_dir"
-	Engine    = "engine"
-	Isolation = "isolation"
-	Jobs      = "jobs"
-	KeepGoing = "keep_going"
-	Progress  = "progress"
-	Sign      = "sign"
-	Verify    = "verify"
-	VMKernel  = "vm.kernel"
+	CacheDir      = "cache_dir"
+	Deterministic = "deterministic"
+	Engine        = "engine"
+	Isolation     = "isolation"
+	Jobs          = "jobs"
+	KeepGoing     = "keep_going"
+	Progress      = "progress"
+	Sign          = "sign"
+	Verify        = "verify"
+	VMKernel      = "vm.kernel"
 )
 
 // Keys returns every key, ordered by name. Each changes what `attest run`
@@ -38,6 +39,8 @@ func Keys() []Key {
 	return []Key{
 		{CacheDir, "ATTEST_CACHE_DIR", ".attest/cache", "a folder; a relative path starts at the project",
 			"where results are kept; projects may share one", notEmpty},
+		{Deterministic, "ATTEST_DETERMINISTIC", "false", "true, false",
+			"fix what steps would take from the world: time, host, environment", boolean},
 		{Engine, "ATTEST_ENGINE", "embedded", "embedded, unix://, tcp://, docker-container://, or a buildx builder's name",
 			"the BuildKit that runs container steps", notEmpty},
 		{Isolation, "ATTEST_ISOLATION", "auto", "auto, process, container, vm",
