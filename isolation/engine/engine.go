@@ -101,6 +101,10 @@ type Options struct {
 	// Update asks anew for everything that a lock would hold: Lock must be nil,
 	// and recorded steps are run whatever is kept of them. See [Record.NewLock].
 	Update bool
+	// Recorded are steps of a receipt by name. A step that is among them and is
+	// not the same work, or leaves anything else than that, fails with
+	// [ErrNotReproduced], and its outputs are not put in place.
+	Recorded map[string]receipt.Step
 	// Deterministic is what steps see in place of what differs from run to run;
 	// nil for the world as it is.
 	Deterministic *executor.Determinism

@@ -117,6 +117,9 @@ func (w *walk) phases(ctx context.Context) error {
 	if err := w.computeKey(); err != nil {
 		return err
 	}
+	if err := w.sameWork(); err != nil {
+		return err
+	}
 	if hit, err := w.recall(ctx); hit || err != nil {
 		return err
 	}
@@ -127,6 +130,9 @@ func (w *walk) phases(ctx context.Context) error {
 	left, err := w.collect(ctx, w.staging())
 	if err == nil {
 		err = w.reproduce(ctx, left)
+	}
+	if err == nil {
+		err = w.asRecorded(left)
 	}
 	if err == nil {
 		err = w.land(left)

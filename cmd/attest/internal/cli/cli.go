@@ -31,16 +31,17 @@ type global struct {
 type grammar struct {
 	global
 
-	Init     initCmd     `cmd:"" help:"Write an attest.yaml for the project that is here."`
-	Run      runCmd      `cmd:"" help:"Run steps and write a receipt of what happened."`
-	Verify   verifyCmd   `cmd:"" help:"Check a receipt against its signature and the files on disk."`
-	Pipeline pipelineCmd `cmd:"" help:"Look at the pipeline: show, validate, lock, schema."`
-	Cache    cacheCmd    `cmd:"" help:"The results that are kept: stats, explain, gc, verify, clear."`
-	Keys     keysCmd     `cmd:"" help:"Make and show the project's keys: generate, list, show."`
-	Config   configCmd   `cmd:"" help:"The project's settings: set, get, list."`
-	Engine   engineCmd   `cmd:"" help:"The embedded BuildKit engine: status, start, stop."`
-	Help     helpCmd     `cmd:"" help:"Explain a command or a topic."`
-	About    versionCmd  `cmd:"" name:"version" help:"Print the version and what it was built from."`
+	Init      initCmd      `cmd:"" help:"Write an attest.yaml for the project that is here."`
+	Run       runCmd       `cmd:"" help:"Run steps and write a receipt of what happened."`
+	Verify    verifyCmd    `cmd:"" help:"Check a receipt against its signature and the files on disk."`
+	Reproduce reproduceCmd `cmd:"" help:"Run a receipt's steps again and compare with what it says, bit for bit."`
+	Pipeline  pipelineCmd  `cmd:"" help:"Look at the pipeline: show, validate, lock, schema."`
+	Cache     cacheCmd     `cmd:"" help:"The results that are kept: stats, explain, gc, verify, clear."`
+	Keys      keysCmd      `cmd:"" help:"Make and show the project's keys: generate, list, show."`
+	Config    configCmd    `cmd:"" help:"The project's settings: set, get, list."`
+	Engine    engineCmd    `cmd:"" help:"The embedded BuildKit engine: status, start, stop."`
+	Help      helpCmd      `cmd:"" help:"Explain a command or a topic."`
+	About     versionCmd   `cmd:"" name:"version" help:"Print the version and what it was built from."`
 }
 
 // runGrammar is the part of grammar that command lines need which begin with

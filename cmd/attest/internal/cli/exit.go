@@ -41,7 +41,7 @@ var exitCodes = [...]struct {
 	{exitOther, "something else went wrong: see the error"},
 	{exitUsage, "the command line is wrong"},
 	{exitStepFailed, "a step failed; the receipt says which"},
-	{exitUnverified, "verification failed: do not believe the receipt"},
+	{exitUnverified, "verification failed: do not believe the receipt; or it was not reproduced"},
 	{exitDenied, "a policy says no"},
 	{exitNotCached, "a step is not in the cache, and --expect-cached says that all are"},
 	{exitInvalid, "attest.yaml, attest.lock or .attest/config.yaml is not valid, or attest.lock lacks what --locked wants"},
@@ -83,7 +83,7 @@ func exitCode(ctx context.Context, err error) int {
 		return exitUsage
 	case ctx.Err() != nil:
 		return exitInterrupted
-	case errors.As(err, &unverified):
+	case errors.As(err, &unverified), errors.Is(err, engine.ErrNotReproduced):
 		return exitUnverified
 	case errors.Is(err, pipeline.ErrInvalid), errors.Is(err, config.ErrFile), errors.Is(err, lock.ErrInvalid):
 		return exitInvalid
