@@ -189,7 +189,7 @@ func (c *reproduceCmd) again(ctx context.Context, env *Env, r *receipt.Receipt, 
 	if err != nil {
 		return nil, err
 	}
-	levels, err := newLevels(env, env.Dir, engineAddress(env, settings), cacheDir)
+	levels, err := newLevels(env, env.Dir, engineAddress(env, settings), kernelPath(env.Dir, settings), cacheDir)
 	if err != nil {
 		return nil, err
 	}
