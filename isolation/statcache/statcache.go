@@ -4,7 +4,8 @@
 // files, so that only what changed is read again.
 //
 // Start with [Open]; [Cache.Sum] fills in the digests of what a walk found and
-// [Cache.Save] keeps them for the next run.
+// [Cache.Save] keeps them for the next run. [Cache.View] and [Cache.Summary] do
+// without them where all files of a step look as they did.
 //
 // A digest is used again only for a file whose device, inode, size, mode and
 // both times are what they were when it was read. The time of the last change
