@@ -58,7 +58,7 @@ func (w *walk) reproduce(ctx context.Context, left tree.Found) error {
 	}
 	w.facts.Reproduction = &receipt.Reproduction{Verdict: receipt.Identical, Varied: varied(out)}
 	first := reproduce.World{
-		Hostname: hostname(), Paths: []string{w.run.Root, w.run.space.abs(w.staging())},
+		Hostnames: hostnames(), Paths: []string{w.run.Root, w.run.space.abs(w.staging())},
 		CPUs: runtime.NumCPU(), Began: w.began, Ended: w.ended,
 	}
 	return w.compare(ctx, side{w.staging(), left, first}, side{folder, again, second})
@@ -84,8 +84,11 @@ func (w *walk) again(ctx context.Context, job executor.Job) (reproduce.World, ex
 	began := time.Now()
 	out, err := w.run.Executors[w.step.Isolation].Run(ctx, job, executor.Streams{Stdout: &printed, Stderr: &printed})
 	world := reproduce.World{
-		Hostname: job.Variation.Hostname, CPUs: job.Variation.CPUs, Umask: job.Variation.Umask,
+		Hostnames: hostnames(), CPUs: job.Variation.CPUs, Umask: job.Variation.Umask,
 		Paths: []string{job.Variation.Project, job.Staging}, Began: began, Ended: time.Now(),
+	}
+	if slices.Contains(out.Varied, executor.VariedHostname) {
+		world.Hostnames = []string{job.Variation.Hostname}
 	}
 	if err != nil {
 		return world, out, fmt.Errorf("running the step a second time: %w", err)
@@ -214,9 +217,14 @@ func (w *walk) diffoscope(ctx context.Context, first, second string) string {
 	return report
 }
 
-func hostname() string {
-	name, _ := os.Hostname() // without it, it is not looked for
-	return name
+// hostnames are what a step may take this machine's name for: its own, or the one
+// that it has in a container.
+func hostnames() []string {
+	names := []string{"attest"}
+	if name, err := os.Hostname(); err == nil {
+		names = append(names, name)
+	}
+	return names
 }
 
 // wait waits for a time that may be over.

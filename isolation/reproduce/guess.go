@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -36,8 +37,8 @@ func newGuess(first, second World) *guess {
 	g := &guess{first: first, second: second}
 	g.steps = []step{
 		{Path, g.literal(first.Paths, second.Paths)},
-		{Hostname, g.literal([]string{first.Hostname}, []string{second.Hostname})},
-		{Timestamp, pattern(times())},
+		{Hostname, g.literal(first.Hostnames, second.Hostnames)},
+		{Timestamp, g.times()},
 		{CPUs, g.number(first.CPUs, second.CPUs)},
 		{Order, func(_ int, text []byte) []byte { return sortWords(text) }},
 		{Random, pattern(randoms())},
@@ -48,14 +49,15 @@ func newGuess(first, second World) *guess {
 // blank stands for what was taken out.
 var blank = []byte("\x00")
 
-// literal takes out words that are known to differ.
+// literal takes out words that are known to differ: those of either side on
+// both, so that one which stands in both alike hides nothing.
 func (g *guess) literal(first, second []string) func(int, []byte) []byte {
-	words := [2][]string{first, second}
+	words := slices.Concat(first, second)
 	if slices.Equal(first, second) {
-		words = [2][]string{}
+		words = nil
 	}
-	return func(side int, text []byte) []byte {
-		for _, w := range words[side] {
+	return func(_ int, text []byte) []byte {
+		for _, w := range words {
 			if len(w) > 1 {
 				text = bytes.ReplaceAll(text, []byte(w), blank)
 			}
@@ -80,6 +82,24 @@ func (g *guess) number(first, second int) func(int, []byte) []byte {
 	}
 }
 
+// times takes out times of day, and numbers that are times of the run.
+func (g *guess) times() func(int, []byte) []byte {
+	// Seconds, thousandths of them, and so on.
+	epochs, others := regexp.MustCompile(`\b[0-9]{10}(?:[0-9]{3}){0,3}\b`), times()
+	return func(side int, text []byte) []byte {
+		w := []World{g.first, g.second}[side]
+		text = epochs.ReplaceAllFunc(text, func(digits []byte) []byte {
+			const seconds = 10 // digits
+			n, err := strconv.ParseInt(string(digits[:seconds]), 10, 64)
+			if err != nil || !w.near(time.Unix(n, 0)) {
+				return digits
+			}
+			return blank
+		})
+		return others.ReplaceAll(text, blank)
+	}
+}
+
 func pattern(p *regexp.Regexp) func(int, []byte) []byte {
 	return func(_ int, text []byte) []byte { return p.ReplaceAll(text, blank) }
 }
@@ -99,7 +119,6 @@ func times() *regexp.Regexp {
 		`\b[0-9]{1,2}[ -]` + months + `[ -][0-9]{2,4}\b`,
 		`\b` + months + `[ ]+[0-9]{1,2}\b(?:,? [0-9]{4}\b)?`,
 		`\b[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]+)?)?(?:\s*[AP]M)?\b`,
-		`\b1[0-9]{9}(?:[0-9]{3}){0,3}(?:[.][0-9]+)?\b`,
 		`\b[0-9]+(?:[.][0-9]+)?\s?(?:ns|us|µs|ms|s|secs?|seconds)\b`,
 	}, "|") + `)`)
 }
@@ -236,10 +255,12 @@ func regions(a, b []byte) []region {
 // differ in all of both.
 func (g *guess) ofBinary(a, b []byte) []reason {
 	votes := map[Cause]reason{}
-	for _, s := range g.steps[:2] { // paths and host names
-		x, y := s.take(0, a), s.take(1, b)
-		if !bytes.Equal(x, a) && !bytes.Equal(y, b) {
-			votes[s.cause] = reason{s.cause, g.word(0, s.cause), g.word(1, s.cause)}
+	for cause, known := range map[Cause][2][]string{
+		Path: {g.first.Paths, g.second.Paths}, Hostname: {g.first.Hostnames, g.second.Hostnames},
+	} {
+		x, y := holds(a, known[0]), holds(b, known[1])
+		if x != "" && y != "" && x != y {
+			votes[cause] = reason{cause, strconv.Quote(x), strconv.Quote(y)}
 		}
 	}
 	all := regions(a, b)
@@ -266,12 +287,14 @@ func (g *guess) ofBinary(a, b []byte) []reason {
 	return found
 }
 
-func (g *guess) word(side int, cause Cause) string {
-	w := []World{g.first, g.second}[side]
-	if cause == Hostname {
-		return strconv.Quote(w.Hostname)
+// holds returns the first of the words that stands in b, empty for none.
+func holds(b []byte, words []string) string {
+	for _, w := range words {
+		if len(w) > 1 && bytes.Contains(b, []byte(w)) {
+			return w
+		}
 	}
-	return strconv.Quote(strings.Join(w.Paths, ", "))
+	return ""
 }
 
 // ofRegion guesses from the bytes around one place.

@@ -47,12 +47,12 @@ const (
 
 // World is what is known of one of the two runs. What is zero is not looked for.
 type World struct {
-	Hostname string
-	Paths    []string // absolute: where the project lay, and its folders for temporary files
-	CPUs     int
-	Umask    int
-	Began    time.Time
-	Ended    time.Time
+	Hostnames []string // what the machine was called, or may have been
+	Paths     []string // absolute: where the project lay, and its folders for temporary files
+	CPUs      int
+	Umask     int
+	Began     time.Time
+	Ended     time.Time
 }
 
 // Side is what one run left.

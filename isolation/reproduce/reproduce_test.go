@@ -29,8 +29,8 @@ var (
 	began  = time.Date(2026, 11, 27, 10, 42, 37, 0, time.UTC)
 	second = began.Add(2 * time.Second)
 	worlds = [2]reproduce.World{
-		{Hostname: "first-host", Paths: []string{"/home/me/project", "/tmp/a"}, CPUs: 4, Began: began, Ended: began.Add(time.Second)},
-		{Hostname: "elsewhere", Paths: []string{"/var/again/2", "/tmp/b"}, CPUs: 1, Umask: 0o77, Began: second, Ended: second.Add(time.Second)},
+		{Hostnames: []string{"first-host", "attest"}, Paths: []string{"/home/me/project", "/tmp/a"}, CPUs: 4, Began: began, Ended: began.Add(time.Second)},
+		{Hostnames: []string{"elsewhere"}, Paths: []string{"/var/again/2", "/tmp/b"}, CPUs: 1, Umask: 0o77, Began: second, Ended: second.Add(time.Second)},
 	}
 )
 
@@ -94,10 +94,13 @@ func TestTexts(t *testing.T) {
 		{"a day", "v2026.11.27", "v2026.11.28", "11|timestamp"},
 		{"seconds", "t=1795776157", "t=1795776159", "12|timestamp"},
 		{"nanoseconds", "t=1795776157123456789", "t=1795776159123456789", "12|timestamp"},
+		{"no seconds", "t=1879311712", "t=1721723009", "4|random"},
 		{"how long", "ok in 0.35s\n", "ok in 12ms\n", "7|timestamp"},
 		{"a path", "src: /home/me/project/a.c\nx\n", "src: /var/again/2/a.c\nx\n", "7|path"},
 		{"a folder for temporary files", "/tmp/a/x", "/tmp/b/x", "6|path"},
 		{"a host", "by root@first-host\n", "by root@elsewhere\n", "9|hostname"},
+		{"a host by its other name", "127.0.0.1 localhost attest\n", "127.0.0.1 localhost elsewhere\n", "21|hostname"},
+		{"a time beside a host's name", "attest 10:42:37\n", "attest 10:42:39\n", "15|timestamp"},
 		{"host and time", "uname first-host 10:42:37\n", "uname elsewhere 10:42:39\n", "7|hostname 7|timestamp"},
 		{"processors", "make -j4\n", "make -j1\n", "8|random"}, // a number in a word
 		{"processors alone", "jobs: 4 of 44\n", "jobs: 1 of 44\n", "7|cpu-count"},
