@@ -47,6 +47,7 @@ func sections() []section {
 		{"steps", (*bench).steps},
 		{"memory", (*bench).memory},
 		{"container", (*bench).container},
+		{"machine", (*bench).machine},
 		{"start", (*bench).start},
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/isolation/container/connect"
@@ -24,7 +26,8 @@ func (e *Executor) check(job executor.Job) error {
 		return job.RefuseBeyond(pipeline.Container, executor.AbilityNoNetwork, executor.AbilityRecorded, executor.AbilityOpen,
 			executor.AbilityVariation, executor.AbilityDeterministic)
 	}
-	err := job.RefuseBeyond(pipeline.VM, executor.AbilityNoNetwork, executor.AbilityOpen, executor.AbilityLimits, executor.AbilityVariation)
+	err := job.RefuseBeyond(pipeline.VM, executor.AbilityNoNetwork, executor.AbilityOpen, executor.AbilityLimits,
+		executor.AbilityVariation, executor.AbilityDeterministic)
 	if err != nil {
 		return err
 	}
@@ -41,16 +44,62 @@ func errOtherEngine(conn *connect.Conn) error {
 
 // machineSettings say what machine a job gets.
 func machineSettings(job executor.Job, kernel string) vm.Settings {
-	return vm.Settings{
+	s := vm.Settings{
 		Kernel: kernel,
 		Memory: job.Limits.Memory, CPUs: job.Limits.CPUs, PIDs: job.Limits.PIDs, FileSize: job.Limits.FileSize,
 	}
+	if job.Deterministic != nil {
+		s.Clock = job.Deterministic.Epoch.Unix()
+	}
+	if v := job.Variation; v != nil {
+		if v.ClockOffset != 0 {
+			s.Clock = time.Now().Add(v.ClockOffset).Unix()
+		}
+		if s.CPUs == 0 && job.Deterministic == nil {
+			s.CPUs = v.CPUs
+		}
+	}
+	return s
+}
+
+// What a machine fixes for a deterministic step besides what a container does:
+// the time at which the command starts, after which its clock runs on, and how
+// many processors there are.
+const (
+	fixedStartTime = "fixed-start-time"
+	fixedCPUs      = "fixed-cpus"
+)
+
+// machineFixes adds what is fixed to the controls of a deterministic step, and
+// machineVaries what the machine had otherwise to what was varied.
+func machineFixes(controls, ofContainer []string) []string {
+	for _, c := range ofContainer {
+		if strings.HasPrefix(c, "fixed-") {
+			controls = append(controls, c)
+		}
+	}
+	controls = append(controls, fixedStartTime, fixedCPUs)
+	slices.Sort(controls)
+	return slices.Compact(controls)
+}
+
+func machineVaries(ofContainer []string, v *executor.Variation, s vm.Settings) []string {
+	varied := slices.DeleteFunc(slices.Clone(ofContainer), func(w string) bool { return w == executor.VariedCPUs })
+	if v.ClockOffset != 0 {
+		varied = append(varied, executor.VariedClock)
+	}
+	if v.CPUs > 0 && s.CPUs == v.CPUs && s.CPUs != vm.DefaultCPUs {
+		varied = append(varied, executor.VariedCPUs)
+	}
+	slices.Sort(varied)
+	return varied
 }
 
 // machineOutcome puts what the engine said of the machine into the outcome.
 func machineOutcome(o *executor.Outcome, facts vm.Facts, job executor.Job) {
 	o.Engine = fmt.Sprintf("%s, qemu %s (%s), linux %s", o.Engine, facts.QEMU, facts.Accelerator, facts.Kernel)
-	o.Controls, o.Varied = vm.Controls(), nil
+	ofContainer := o.Controls
+	o.Controls = vm.Controls()
 	if job.Network == pipeline.NetworkNone {
 		o.Controls = append(o.Controls, "network-none")
 	}
@@ -63,4 +112,10 @@ func machineOutcome(o *executor.Outcome, facts vm.Facts, job executor.Job) {
 		}
 	}
 	slices.Sort(o.Controls)
+	if job.Deterministic != nil {
+		o.Controls = machineFixes(o.Controls, ofContainer)
+	}
+	if job.Variation != nil {
+		o.Varied = machineVaries(o.Varied, job.Variation, machineSettings(job, ""))
+	}
 }

@@ -134,22 +134,22 @@ func TestMachineLimits(t *testing.T) {
 	j := job(imagetest.Busybox(t), t.TempDir(), tree.Tree{}, `
 		mkdir out
 		set +e
-		( head -c 40000000 /dev/zero >big ); echo "$? $(stat -c %s big)" >out/file
-		( i=0; while [ $i -lt 200 ]; do sleep 5 & i=$((i+1)); done; wait ) 2>out/forks
+		( head -c 400000 /dev/zero >big ); echo "$? $(stat -c %s big)" >out/file
+		( i=0; while [ $i -lt 60 ]; do sleep 5 & i=$((i+1)); done; wait ) 2>out/forks
 		kill -9 -1; wait
-		head -c 200000000 /dev/zero | tail -c 190000000 | wc -c >out/memory
+		head -c 100000000 /dev/zero | tail -c 90000000 | wc -c >out/memory
 		nproc >out/cpus`, "out")
-	j.Limits = pipeline.Limits{Memory: 64 << 20, CPUs: 2, PIDs: 50, FileSize: 30_000_000}
+	j.Limits = pipeline.Limits{Memory: 64 << 20, CPUs: 2, PIDs: 50, FileSize: 300_000}
 	staging, outcome := run(t, e, j)
 	see := func(name string) string { return strings.TrimSpace(read(t, filepath.Join(staging, "out", name))) }
-	if got := see("file"); strings.HasPrefix(got, "0 ") || !strings.HasSuffix(got, " 30000000") {
-		t.Errorf("a file of 40 MB with a limit of 30 MB: %s", got)
+	if got := see("file"); strings.HasPrefix(got, "0 ") || !strings.HasSuffix(got, " 300000") {
+		t.Errorf("a file of 400 kB with a limit of 300: %s", got)
 	}
 	if got := see("forks"); !strings.Contains(got, "fork") {
-		t.Errorf("200 processes with a limit of 50: %q", got)
+		t.Errorf("60 processes with a limit of 50: %q", got)
 	}
-	if got := see("memory"); got == "190000000" {
-		t.Error("a process had 190 MB with a limit of 64 MB")
+	if got := see("memory"); got == "90000000" {
+		t.Error("a process had 90 MB with a limit of 64 MB")
 	}
 	if got := see("cpus"); got != "2" {
 		t.Errorf("%s processors, want 2", got)
@@ -277,4 +277,35 @@ func commandsWith(text string) []string {
 		}
 	}
 	return found
+}
+
+// TestMachineClock: the clock of a deterministic step starts at its epoch, and
+// what was varied is named.
+func TestMachineClock(t *testing.T) {
+	e := startMachines(t)
+	j := job(imagetest.Busybox(t), t.TempDir(), tree.Tree{}, "mkdir out; date +%s >out/time; nproc >out/cpus; date >&2", "out")
+	j.Deterministic = &executor.Determinism{Epoch: time.Date(2020, 2, 29, 23, 59, 58, 0, time.UTC)}
+	staging, outcome := run(t, e, j)
+	got, err := strconv.ParseInt(strings.TrimSpace(read(t, filepath.Join(staging, "out/time"))), 10, 64)
+	if late := got - j.Deterministic.Epoch.Unix(); err != nil || late < 0 || late > 20 {
+		t.Errorf("the command saw a time %d s after the epoch (%v)", late, err)
+	}
+	for _, control := range []string{"fixed-start-time", "fixed-cpus"} {
+		if !slices.Contains(outcome.Controls, control) {
+			t.Errorf("controls %q lack %q", outcome.Controls, control)
+		}
+	}
+	j.Deterministic = nil
+	j.Variation = &executor.Variation{ClockOffset: 100 * 24 * time.Hour, CPUs: 2}
+	staging, outcome = run(t, e, j)
+	got, err = strconv.ParseInt(strings.TrimSpace(read(t, filepath.Join(staging, "out/time"))), 10, 64)
+	if ahead := time.Until(time.Unix(got, 0)); err != nil || ahead < 99*24*time.Hour {
+		t.Errorf("the clock was %v ahead (%v)", ahead, err)
+	}
+	if cpus := strings.TrimSpace(read(t, filepath.Join(staging, "out/cpus"))); cpus != "2" {
+		t.Errorf("%s processors, want 2", cpus)
+	}
+	if !slices.Contains(outcome.Varied, executor.VariedClock) || !slices.Contains(outcome.Varied, executor.VariedCPUs) {
+		t.Errorf("varied %q", outcome.Varied)
+	}
 }
