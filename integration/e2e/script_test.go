@@ -21,7 +21,8 @@ import (
 //	receipt                sets $RECEIPT to the newest receipt's path
 //
 // and in the environment IMAGE, an OCI layout in a folder; REGISTRY and DIGEST,
-// for the same image by tag and by digest; SERVER, a server on loopback.
+// for the same image by tag and by digest; SERVER, a server on loopback; KERNEL,
+// the kernel of virtual machines.
 func TestScripts(t *testing.T) {
 	w := need(t)
 	testscript.Run(t, testscript.Params{
@@ -31,6 +32,13 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Vars = append(env.Vars, w.environ()...)
 			env.Setenv("IMAGE", "oci-layout://"+filepath.Join(w.repo, "build/images/busybox"))
+			kernels, err := filepath.Glob(filepath.Join(w.repo, "build/kernel/boot/vmlinuz-*"))
+			if len(kernels) > 0 { // make setup unpacks one
+				env.Setenv("KERNEL", kernels[0])
+			}
+			if err != nil {
+				return err
+			}
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
