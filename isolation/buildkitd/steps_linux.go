@@ -105,11 +105,11 @@ func (s *steps) run(ctx context.Context, root executor.Mount, mounts []executor.
 	defer done()
 	guarded, stop := guardDisk(ctx, filepath.Dir(s.dir))
 	defer stop()
+	world.apply(spec, s.bounds)
 	if machine != nil {
 		return s.runMachine(guarded, spec, *machine, process, started)
 	}
 	c := container{runtime: s.runtime, id: id, bundle: bundle}
-	world.apply(spec, s.bounds)
 	if err := c.write(spec); err != nil {
 		return err
 	}

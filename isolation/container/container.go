@@ -183,9 +183,8 @@ func (e *Executor) newStep(job executor.Job, img image.Image) compile.Step {
 	}
 	if e.options.Machines != nil {
 		s.Machine = machineSettings(job, e.options.Machines.Kernel).String()
-	} else {
-		s.Hostname = worldOf(job)
 	}
+	s.Hostname = worldOf(job)
 	return s
 }
 

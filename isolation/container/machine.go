@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/attest-pipeline/attest/frontend/pipeline"
+	"github.com/attest-pipeline/attest/isolation/buildkitd/launch"
 	"github.com/attest-pipeline/attest/isolation/container/connect"
 	"github.com/attest-pipeline/attest/isolation/executor"
 	"github.com/attest-pipeline/attest/isolation/vm"
@@ -62,29 +63,28 @@ func machineSettings(job executor.Job, kernel string) vm.Settings {
 	return s
 }
 
-// What a machine fixes for a deterministic step besides what a container does:
-// the time at which the command starts, after which its clock runs on, and how
-// many processors there are.
-const (
-	fixedStartTime = "fixed-start-time"
-	fixedCPUs      = "fixed-cpus"
-)
+// fixedStartTime is what a machine fixes for a deterministic step besides what a
+// container does: the time at which the command starts. The clock runs on.
+const fixedStartTime = "fixed-start-time"
 
 // machineFixes adds what is fixed to the controls of a deterministic step, and
-// machineVaries what the machine had otherwise to what was varied.
+// machineVaries what the machine had otherwise to what was varied. In which
+// order the shared folders are listed is not vouched for.
 func machineFixes(controls, ofContainer []string) []string {
 	for _, c := range ofContainer {
-		if strings.HasPrefix(c, "fixed-") {
+		if strings.HasPrefix(c, "fixed-") && c != launch.FixedOrder {
 			controls = append(controls, c)
 		}
 	}
-	controls = append(controls, fixedStartTime, fixedCPUs)
+	controls = append(controls, fixedStartTime, launch.FixedCPUs)
 	slices.Sort(controls)
 	return slices.Compact(controls)
 }
 
 func machineVaries(ofContainer []string, v *executor.Variation, s vm.Settings) []string {
-	varied := slices.DeleteFunc(slices.Clone(ofContainer), func(w string) bool { return w == executor.VariedCPUs })
+	varied := slices.DeleteFunc(slices.Clone(ofContainer), func(w string) bool {
+		return w == launch.VariesCPUs || w == launch.VariesOrder
+	})
 	if v.ClockOffset != 0 {
 		varied = append(varied, executor.VariedClock)
 	}

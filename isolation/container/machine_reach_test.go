@@ -283,14 +283,17 @@ func commandsWith(text string) []string {
 // what was varied is named.
 func TestMachineClock(t *testing.T) {
 	e := startMachines(t)
-	j := job(imagetest.Busybox(t), t.TempDir(), tree.Tree{}, "mkdir out; date +%s >out/time; nproc >out/cpus; date >&2", "out")
+	j := job(imagetest.Busybox(t), t.TempDir(), tree.Tree{}, "mkdir out; date +%s >out/time; nproc >out/cpus; { hostname; umask; } >out/world", "out")
 	j.Deterministic = &executor.Determinism{Epoch: time.Date(2020, 2, 29, 23, 59, 58, 0, time.UTC)}
 	staging, outcome := run(t, e, j)
 	got, err := strconv.ParseInt(strings.TrimSpace(read(t, filepath.Join(staging, "out/time"))), 10, 64)
 	if late := got - j.Deterministic.Epoch.Unix(); err != nil || late < 0 || late > 20 {
 		t.Errorf("the command saw a time %d s after the epoch (%v)", late, err)
 	}
-	for _, control := range []string{"fixed-start-time", "fixed-cpus"} {
+	if world := read(t, filepath.Join(staging, "out/world")); world != "attest\n0022\n" {
+		t.Errorf("host name and umask: %q", world)
+	}
+	for _, control := range []string{"fixed-start-time", "fixed-cpus", "fixed-hostname", "fixed-umask"} {
 		if !slices.Contains(outcome.Controls, control) {
 			t.Errorf("controls %q lack %q", outcome.Controls, control)
 		}
@@ -305,7 +308,10 @@ func TestMachineClock(t *testing.T) {
 	if cpus := strings.TrimSpace(read(t, filepath.Join(staging, "out/cpus"))); cpus != "2" {
 		t.Errorf("%s processors, want 2", cpus)
 	}
-	if !slices.Contains(outcome.Varied, executor.VariedClock) || !slices.Contains(outcome.Varied, executor.VariedCPUs) {
-		t.Errorf("varied %q", outcome.Varied)
+	if world := read(t, filepath.Join(staging, "out/world")); world != "another-host\n0027\n" {
+		t.Errorf("another world's host name and umask: %q", world)
+	}
+	if want := []string{"clock", "cpus", "hostname", "umask"}; !slices.Equal(outcome.Varied, want) {
+		t.Errorf("varied %q, want %q", outcome.Varied, want)
 	}
 }
