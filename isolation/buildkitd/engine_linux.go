@@ -96,7 +96,7 @@ func (e *engine) Close() error { return e.controller.Close() }
 // controls name the protections that every step of this engine has, whatever
 // its definition asks for. container's TestControls looks from inside whether
 // they are in force.
-func controls(b bounds) []string {
+func controls(b bounds, stacking snapshotter) []string {
 	list := append(b.controls(),
 		"capabilities-dropped", "disk-reserve", "ipc-namespace", "mount-namespace", "no-new-privileges",
 		"pid-namespace", "uts-namespace")
@@ -105,6 +105,9 @@ func controls(b bounds) []string {
 	}
 	if seccomp.IsEnabled() {
 		list = append(list, "seccomp")
+	}
+	if stacking.name == overlayName {
+		list = append(list, launch.ControlWritesListed)
 	}
 	slices.Sort(list)
 	return list

@@ -98,6 +98,8 @@ func (s *steps) run(ctx context.Context, root executor.Mount, mounts []executor.
 		err = errors.Join(err, release())
 	}()
 
+	var report string
+	process.Meta.Env, report = takeReport(process.Meta.Env)
 	spec, done, err := s.spec(ctx, id, bundle, rootfs, root.Readonly, world.order(mounts, bundle), process.Meta)
 	if err != nil {
 		return err
@@ -113,7 +115,11 @@ func (s *steps) run(ctx context.Context, root executor.Mount, mounts []executor.
 	if err := c.write(spec); err != nil {
 		return err
 	}
-	return c.run(guarded, process, started)
+	err = c.run(guarded, process, started)
+	if err == nil && report != "" {
+		err = writeReport(spec, report)
+	}
+	return err
 }
 
 // mountRoot mounts a step's root file system at path. release undoes it.

@@ -64,7 +64,7 @@ func newWorker(ctx context.Context, o Options, files launch.Files) (*base.Worker
 	}
 	opt.ProxyProvider = &recordedNetworks{root: opt.Root}
 	bounds := newBounds(cgroupParent(files))
-	about.Controls, about.Limits = controls(bounds), bounds.limits()
+	about.Controls, about.Limits = controls(bounds, stacking), bounds.limits()
 	about.Fixes, about.Varies = worldControls(bounds, stacking.name)
 	machines := vm.NewHost(filepath.Join(files.Root, "machines"), vm.Options{Environ: o.Environ}, o.Log)
 	opt.Executor, err = newExecutor(opt, runtime, files, bounds, machines)

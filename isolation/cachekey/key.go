@@ -39,7 +39,7 @@ type Facts struct {
 	// Env are the declared variables, each name once, in any order.
 	Env []pipeline.Var
 	// PassEnv are the variables let through from the caller, each name once,
-	// in any order. Their values enter by hash only.
+	// in any order. Their values enter as those of Secrets do.
 	PassEnv []Passed
 	// Inputs is everything that the step sees, the outputs of needed steps
 	// included: a [tree.Tree], or what knows the digest of one.
@@ -61,7 +61,7 @@ type Facts struct {
 	// Secrets are what the step is handed, each name once, in any order. They
 	// enter by a hash that only the holder of SecretKey can compute.
 	Secrets   []executor.Secret
-	SecretKey []byte // of 32 bytes; may be empty where there are no Secrets
+	SecretKey []byte // of 32 bytes; may be empty where there are neither Secrets nor values of PassEnv
 	Caches    []executor.CacheFolder
 	// Deterministic is what the step sees in place of the world; nil for the
 	// world.
@@ -205,7 +205,11 @@ func (f Facts) variables(doc document) error {
 		if _, twice := doc.PassEnv[v.Name]; twice {
 			return fmt.Errorf("%w: variable %q is passed twice", ErrInvalid, v.Name)
 		}
-		doc.PassEnv[v.Name] = v.hash()
+		hash, err := v.hash(f.SecretKey)
+		if err != nil {
+			return err
+		}
+		doc.PassEnv[v.Name] = hash
 	}
 	return nil
 }
@@ -222,7 +226,7 @@ func (f Facts) extras(doc document) error {
 		if _, twice := doc.Secrets[s.Name]; twice {
 			return fmt.Errorf("%w: secret %q stands in it twice", ErrInvalid, s.Name)
 		}
-		hash, err := secretHash(f.SecretKey, s)
+		hash, err := keyedHash(f.SecretKey, secretHeader, s.Name, s.Value.Reveal())
 		if err != nil {
 			return err
 		}
@@ -249,40 +253,35 @@ func (o output) order() string {
 	return fmt.Sprintf("%t %t %t %t ", o.Exclude, o.Folder, o.Glob, o.Optional) + o.Path
 }
 
-// passedHeader sets the hashes of passed values apart from all other hashes.
-const passedHeader = "attest.key/v1 passed variable\n"
-
-// hash returns the digest that stands for the value, nil where there is none.
-// The name is part of it, so that equal values of two variables do not show.
-func (p Passed) hash() *string {
-	if !p.Set {
-		return nil
-	}
-	b := []byte(passedHeader)
-	b = binary.BigEndian.AppendUint64(b, uint64(len(p.Name)))
-	b = append(b, p.Name...)
-	b = append(b, p.Value...)
-	sum := digest.Of(b).String()
-	return &sum
-}
-
 const (
-	// secretHeader sets the hashes of secrets apart from all other hashes.
+	// The headers set the hashes of passed values and of secrets apart from all
+	// other hashes, and from each other.
+	passedHeader = "attest.key/v2 passed variable\n"
 	secretHeader = "attest.key/v2 secret\n"
 	// SecretKeySize is the length of Facts.SecretKey.
 	SecretKeySize = 32
 )
 
-// secretHash returns what stands for a secret: an HMAC, which without the key
-// says nothing about a value, not even one that can be guessed.
-func secretHash(key []byte, s executor.Secret) (string, error) {
+// hash returns what stands for the value, nil where there is none.
+func (p Passed) hash(key []byte) (*string, error) {
+	if !p.Set {
+		return nil, nil
+	}
+	sum, err := keyedHash(key, passedHeader, p.Name, []byte(p.Value))
+	return &sum, err
+}
+
+// keyedHash returns what stands for a value: an HMAC, which without the key says
+// nothing about it, not even about one that can be guessed. The name is part of
+// it, so that equal values of two names do not show.
+func keyedHash(key []byte, header, name string, value []byte) (string, error) {
 	if len(key) != SecretKeySize {
-		return "", fmt.Errorf("%w: secret %q, and a key of %d bytes", ErrInvalid, s.Name, len(key))
+		return "", fmt.Errorf("%w: the value of %q, and a key of %d bytes to hash it with", ErrInvalid, name, len(key))
 	}
 	mac := hmac.New(sha256.New, key)
-	b := []byte(secretHeader)
-	b = binary.BigEndian.AppendUint64(b, uint64(len(s.Name)))
-	b = append(b, s.Name...)
-	mac.Write(append(b, s.Value.Reveal()...))
+	b := []byte(header)
+	b = binary.BigEndian.AppendUint64(b, uint64(len(name)))
+	b = append(b, name...)
+	mac.Write(append(b, value...))
 	return fmt.Sprintf("hmac-sha256:%x", mac.Sum(nil)), nil
 }

@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 
 	"github.com/moby/buildkit/identity"
@@ -24,6 +25,7 @@ import (
 	_ "github.com/moby/buildkit/util/grpcutil/encoding/proto"
 
 	"github.com/attest-pipeline/attest/attestation/digest"
+	"github.com/attest-pipeline/attest/isolation/buildkitd/launch"
 	"github.com/attest-pipeline/attest/isolation/container/connect"
 	"github.com/attest-pipeline/attest/isolation/executor"
 	"github.com/attest-pipeline/attest/isolation/image"
@@ -86,8 +88,8 @@ func (e *Executor) Close() error {
 //
 // The controls of the outcome are those of the embedded engine, whose making
 // is part of this program; of any other engine only what the step's definition
-// asks of every BuildKit is named, which is the absence of a network, or that
-// it was recorded.
+// asks of every BuildKit is named. Unexpected and Modified are known of steps
+// that succeeded and have the control [launch.ControlWritesListed].
 func (e *Executor) Run(ctx context.Context, job executor.Job, streams executor.Streams) (executor.Outcome, error) {
 	if err := e.check(job); err != nil {
 		return executor.Outcome{}, err
@@ -99,6 +101,9 @@ func (e *Executor) Run(ctx context.Context, job executor.Job, streams executor.S
 	}
 	if e.options.Machines != nil && (conn.Embedded == nil || !conn.Embedded.Machines) {
 		return executor.Outcome{}, errOtherEngine(conn)
+	}
+	if err := refuse(conn, job); err != nil {
+		return executor.Outcome{}, err
 	}
 	report.send(executor.Progress{Doing: "resolving " + job.Image})
 	img, err := e.options.Images.Resolve(ctx, job.Image)
@@ -116,12 +121,12 @@ func (e *Executor) Run(ctx context.Context, job executor.Job, streams executor.S
 	}
 	defer staging.Close()
 
-	recorder := newRecorder(job)
+	recorder, step := newRecorder(job), e.newStep(conn, job, img)
 	s := &solve{
 		job: job, image: img, conn: conn, recorder: recorder,
-		step:    e.newStep(job, img),
+		step:    step,
 		inputs:  newInputs(root, job.Inputs, e.key(), report),
-		outputs: newOutputs(staging, job.Outputs, recorder, report),
+		outputs: newOutputs(staging, job.Outputs, step.Report, recorder, report),
 		watch:   newWatch(job, streams, report, e.options.Machines != nil),
 		machine: e.options.Machines != nil,
 	}
@@ -171,7 +176,16 @@ func (e *Executor) forget(conn *connect.Conn) {
 	}
 }
 
-func (e *Executor) newStep(job executor.Job, img image.Image) compile.Step {
+// abilities are what a step can ask for at the level of containers.
+func abilities() []executor.Ability {
+	return []executor.Ability{
+		executor.AbilityNoNetwork, executor.AbilityRecorded, executor.AbilityOpen, executor.AbilityLimits,
+		executor.AbilitySecrets, executor.AbilityCaches, executor.AbilityStrict, executor.AbilityVariation,
+		executor.AbilityDeterministic,
+	}
+}
+
+func (e *Executor) newStep(conn *connect.Conn, job executor.Job, img image.Image) compile.Step {
 	s := compile.Step{
 		Name: job.Step, Command: job.Command, Env: job.Env, WorkingDir: job.WorkingDir,
 		Network: job.Network, Outputs: job.Outputs, Pos: job.Pos, Run: identity.NewID(),
@@ -181,11 +195,29 @@ func (e *Executor) newStep(job executor.Job, img image.Image) compile.Step {
 		s.Image.Store = layoutStore
 		s.Image.Ref = "attest/layout@" + img.Manifest.String()
 	}
-	if e.options.Machines != nil {
-		s.Machine = machineSettings(job, e.options.Machines.Kernel).String()
+	for _, secret := range job.Secrets {
+		s.Secrets = append(s.Secrets, compile.Secret{Name: secret.Name, Mount: secret.Mount})
+	}
+	for _, c := range job.Caches {
+		s.Caches = append(s.Caches, compile.Cache{ID: cacheID(e.key(), job.Root, c.Name), Path: c.Path})
 	}
 	s.Hostname = worldOf(job)
+	if e.options.Machines != nil { // has limits of its own
+		s.Machine = machineSettings(job, e.options.Machines.Kernel).String()
+		return s
+	}
+	s.Limits = offered(conn, job.Limits)
+	if conn.Embedded != nil && slices.Contains(conn.Embedded.Controls, launch.ControlWritesListed) {
+		s.Report = ".attest-written-" + s.Run
+	}
 	return s
+}
+
+// cacheID names a cache folder in the engine: the project's own, so that what one
+// project leaves there is not in the way of another, and the user's, whose key
+// nobody else has.
+func cacheID(key []byte, root, name string) string {
+	return "attest-" + digest.Of(fmt.Appendf(slices.Clip(key), "cache %d:%s%s", len(root), root, name)).Hex()
 }
 
 // snapshotHint names the snapshot of the inputs that the engine keeps for the

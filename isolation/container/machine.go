@@ -24,8 +24,7 @@ var errNoMachine = errors.New("the engine did not run the step in a virtual mach
 // machine where this host lacks what that takes, before anything is started.
 func (e *Executor) check(job executor.Job) error {
 	if e.options.Machines == nil {
-		return job.RefuseBeyond(pipeline.Container, executor.AbilityNoNetwork, executor.AbilityRecorded, executor.AbilityOpen,
-			executor.AbilityVariation, executor.AbilityDeterministic)
+		return job.RefuseBeyond(pipeline.Container, abilities()...)
 	}
 	err := job.RefuseBeyond(pipeline.VM, executor.AbilityNoNetwork, executor.AbilityOpen, executor.AbilityLimits,
 		executor.AbilityVariation, executor.AbilityDeterministic)

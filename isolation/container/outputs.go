@@ -27,6 +27,7 @@ import (
 type outputs struct {
 	staging  *os.Root
 	patterns []pipeline.Pattern
+	list     string // the name of the engine's report among the entries; empty for none
 	report   *reporter
 	recorder *recorder       // nil where the network is not recorded
 	failed   func(err error) // told of the first error
@@ -39,10 +40,12 @@ type outputs struct {
 
 	folders []*tar.Header // their modes and times are set at the end
 	count   int64
+	written []byte // the engine's report
+	listed  bool   // it came
 }
 
-func newOutputs(staging *os.Root, patterns []pipeline.Pattern, recorder *recorder, report *reporter) *outputs {
-	o := &outputs{staging: staging, patterns: patterns, recorder: recorder, report: report, failed: func(error) {}}
+func newOutputs(staging *os.Root, patterns []pipeline.Pattern, list string, recorder *recorder, report *reporter) *outputs {
+	o := &outputs{staging: staging, patterns: patterns, list: list, recorder: recorder, report: report, failed: func(error) {}}
 	o.r, o.w = io.Pipe()
 	return o
 }
@@ -108,6 +111,13 @@ func (o *outputs) unpack() error {
 		}
 		name := path.Clean(strings.TrimPrefix(h.Name, "/"))
 		if name == "." {
+			continue
+		}
+		if o.list != "" && name == o.list {
+			if o.written, err = io.ReadAll(io.LimitReader(archive, maxReport)); err != nil {
+				return err
+			}
+			o.listed = true
 			continue
 		}
 		if err := o.entry(name, h, archive); err != nil {

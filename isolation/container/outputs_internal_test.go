@@ -24,7 +24,7 @@ func take(t *testing.T, staging string, archive []byte) error {
 		t.Fatal(err)
 	}
 	defer root.Close()
-	o := newOutputs(root, nil, nil, newReporter(func(executor.Progress) {}))
+	o := newOutputs(root, nil, "", nil, newReporter(func(executor.Progress) {}))
 	w, err := o.open(nil)
 	if err != nil {
 		t.Fatal(err)

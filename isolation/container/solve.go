@@ -13,6 +13,7 @@ import (
 	"github.com/moby/buildkit/client"
 	gateway "github.com/moby/buildkit/frontend/gateway/pb"
 	"github.com/moby/buildkit/session"
+	"github.com/moby/buildkit/session/secrets/secretsprovider"
 	"github.com/moby/buildkit/util/grpcerrors"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/tonistiigi/fsutil"
@@ -84,6 +85,13 @@ func (s *solve) options() client.SolveOpt {
 	if s.recorder != nil {
 		s.recorder.configure(&o)
 	}
+	if len(s.job.Secrets) > 0 {
+		values := map[string][]byte{}
+		for _, secret := range s.job.Secrets {
+			values[secret.Name] = secret.Value.Reveal()
+		}
+		o.Session = append(o.Session, secretsprovider.FromMap(values))
+	}
 	return o
 }
 
@@ -115,6 +123,11 @@ func (s *solve) outcome(ctx context.Context, cause, err error) (executor.Outcome
 			}
 		}
 	}
+	if err == nil && s.step.Report != "" {
+		if err = errNoReport; s.outputs.listed {
+			err = written(s.outputs.written, s.job.Outputs, &o)
+		}
+	}
 	if err == nil {
 		return o, nil
 	}
@@ -139,6 +152,8 @@ func (s *solve) outcome(ctx context.Context, cause, err error) (executor.Outcome
 	}
 	return executor.Outcome{}, s.explain(err)
 }
+
+var errNoReport = errors.New("the engine did not say what the step wrote")
 
 // explain says what an error of the engine means.
 func (s *solve) explain(err error) error {

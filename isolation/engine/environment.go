@@ -67,11 +67,18 @@ func (e environment) givenMap() map[string]string {
 	return m
 }
 
-// passedValues returns what the caller's environment had.
+// passesAny reports whether the caller has any of the variables let through.
+func (e environment) passesAny() bool {
+	return slices.ContainsFunc(e.passed, func(p cachekey.Passed) bool { return p.Set })
+}
+
+// passedValues returns what the caller's environment had, longest first, so that
+// masking one does not spoil another that holds it.
 func (e environment) passedValues() []string {
 	var values []string
 	for _, p := range e.passed {
 		values = append(values, p.Value)
 	}
+	slices.SortFunc(values, func(a, b string) int { return len(b) - len(a) })
 	return values
 }

@@ -66,21 +66,13 @@ func (w *walk) asStepError(err error) *StepError {
 	if w.log != nil {
 		e.Tail = w.log.lastLines()
 	}
+	e.Err = w.masked(e.Err)
 	return e
 }
 
-// oneLine is an error's text as a receipt has it: one line, and none of the
-// values that came from the caller's environment.
-func oneLine(err error, passed []string) string {
-	text := err.Error()
-	for _, v := range passed {
-		if len(v) >= minMasked {
-			text = strings.ReplaceAll(text, v, "***")
-		}
-	}
+// oneLine is an error's text as a receipt has it: one line, without secrets and
+// without the values that came from the caller's environment.
+func (w *walk) oneLine(err error) string {
+	text := w.clean(err.Error())
 	return strings.ToValidUTF8(strings.Join(strings.Fields(text), " "), "\uFFFD")
 }
-
-// minMasked is the length from which on a passed value is masked: shorter ones
-// stand in any text by chance, and hide nothing that could not be guessed.
-const minMasked = 4

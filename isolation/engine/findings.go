@@ -3,10 +3,7 @@
 package engine
 
 import (
-	"cmp"
-	"net/url"
 	"slices"
-	"strings"
 
 	"github.com/attest-pipeline/attest/attestation/receipt"
 	"github.com/attest-pipeline/attest/isolation/executor"
@@ -36,14 +33,8 @@ func (w *walk) note(out executor.Outcome) {
 	w.facts.ExitCode, w.facts.Controls = out.ExitCode, out.Controls
 	w.facts.Fetched, w.facts.Read, w.facts.Programs = nil, filesOf(out.Read), filesOf(out.Programs)
 	for _, f := range out.Fetched {
-		// A secret in a URL, or in what a server led on to, is in no record.
-		w.facts.Fetched = append(w.facts.Fetched, receipt.Fetch{URL: masked(f.URL, w.hidden()), SHA256: f.SHA256})
+		w.facts.Fetched = append(w.facts.Fetched, receipt.Fetch(f))
 	}
-	// Masked, some may be equal.
-	slices.SortFunc(w.facts.Fetched, func(a, b receipt.Fetch) int {
-		return cmp.Or(strings.Compare(a.URL, b.URL), strings.Compare(a.SHA256.String(), b.SHA256.String()))
-	})
-	w.facts.Fetched = slices.Compact(w.facts.Fetched)
 	w.facts.Unexpected, w.facts.Modified = out.Unexpected, out.Modified
 	if w.fixed != nil {
 		w.facts.Controls = append(slices.Clone(out.Controls), ControlEnvironment, ControlOutputTimes)
@@ -52,6 +43,7 @@ func (w *walk) note(out executor.Outcome) {
 	for _, c := range w.step.Caches {
 		w.facts.Caches = append(w.facts.Caches, c.Name)
 	}
+	w.maskFacts()
 }
 
 func filesOf(all []executor.File) []receipt.File {
@@ -60,18 +52,6 @@ func filesOf(all []executor.File) []receipt.File {
 		files = append(files, receipt.File{Path: f.Path, Hash: f.Digest})
 	}
 	return files
-}
-
-// masked is a text without the values that no record may hold.
-func masked(text string, values []string) string {
-	for _, v := range values {
-		if len(v) >= minMasked {
-			text = strings.ReplaceAll(text, v, "***")
-			text = strings.ReplaceAll(text, url.QueryEscape(v), "***")
-			text = strings.ReplaceAll(text, url.PathEscape(v), "***")
-		}
-	}
-	return text
 }
 
 // findings returns what is to be kept of the facts.

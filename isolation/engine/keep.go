@@ -85,7 +85,7 @@ func (w *walk) confirmInputs(ctx context.Context) {
 		}
 		err = errors.New(cachekey.Reason([]cachekey.Change{{What: "inputs", Files: files}}))
 	}
-	w.warn("the result is not kept, because the step's inputs did not stay as they were while it ran: " + oneLine(err, w.hidden()))
+	w.warn("the result is not kept, because the step's inputs did not stay as they were while it ran: " + w.oneLine(err))
 	w.changed = true
 }
 

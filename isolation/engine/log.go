@@ -15,6 +15,7 @@ import (
 	"github.com/attest-pipeline/attest/attestation/digest"
 	"github.com/attest-pipeline/attest/frontend/plan"
 	"github.com/attest-pipeline/attest/isolation/event"
+	"github.com/attest-pipeline/attest/isolation/mask"
 )
 
 // Bounds of what is held in memory of a step's output, whatever it prints.
@@ -25,7 +26,7 @@ const (
 )
 
 // stepLog takes what a step prints: every byte goes to the log file and into
-// its digest, in pieces that end at line ends; the same pieces are events, so
+// its digest, secrets masked, in pieces that end at line ends; the same pieces are events, so
 // that the file is the events' data one after the other.
 type stepLog struct {
 	path string
@@ -38,11 +39,13 @@ type stepLog struct {
 	tail    []byte
 	err     error // the first that writing the file met
 	streams []*logStream
+	mask    *mask.Masker // of the step's secrets
+	masks   []*mask.Writer
 }
 
 // newStepLog makes the log file of a step. A step's name is fit to be a file's:
 // package pipeline sees to that.
-func (r *run) newStepLog(step *plan.Step) (*stepLog, error) {
+func (r *run) newStepLog(step *plan.Step, secrets *mask.Masker) (*stepLog, error) {
 	dir, err := r.space.logs()
 	if err != nil {
 		return nil, err
@@ -53,7 +56,7 @@ func (r *run) newStepLog(step *plan.Step) (*stepLog, error) {
 		return nil, fmt.Errorf("making the log: %w", err)
 	}
 	return &stepLog{
-		path: path, file: f, hash: digest.NewHash(digest.BLAKE3),
+		path: path, file: f, hash: digest.NewHash(digest.BLAKE3), mask: secrets,
 		emit: func(stream, data string) {
 			r.events.Record(event.StepLog{Step: step.Name, Stream: stream, Data: data})
 		},
@@ -65,13 +68,16 @@ func (r *run) newStepLog(step *plan.Step) (*stepLog, error) {
 func (l *stepLog) stream(name string) io.Writer {
 	s := &logStream{emit: func(piece []byte) { l.add(name, piece) }}
 	l.streams = append(l.streams, s)
-	return s
+	masked := l.mask.Writer(s)
+	l.masks = append(l.masks, masked)
+	return masked
 }
 
 // close writes what has no line end yet. It returns the first error of all
 // writing; after it, lastLines and hash stay readable.
 func (l *stepLog) close() error {
-	for _, s := range l.streams {
+	for i, s := range l.streams {
+		_ = l.masks[i].Flush() // its stream never fails
 		s.flush()
 	}
 	if err := errors.Join(l.err, l.file.Close()); err != nil {

@@ -49,7 +49,7 @@ env: {A: 1, B: 2}
 
 // TestKeysAreTheSameElsewhere computes the keys of the same work in other
 // folders, as another user, under other umasks, time zones and locales, and from
-// another order of declaration.
+// another order of declaration, with the same key for passed values.
 func TestKeysAreTheSameElsewhere(t *testing.T) {
 	if dir := os.Getenv(keysEnv); dir != "" {
 		printKeys(t, dir)
@@ -75,6 +75,7 @@ func TestKeysAreTheSameElsewhere(t *testing.T) {
 		{"locale", elsewhere{yaml: oneOrder, environ: []string{"LANG=tr_TR.UTF-8", "LC_ALL=tr_TR.UTF-8"}}, true},
 		{"user and home", elsewhere{yaml: oneOrder, environ: []string{"USER=somebody", "LOGNAME=somebody", "HOME=/nowhere", "HOSTNAME=x"}}, true},
 		{"another user", elsewhere{yaml: oneOrder, uid: 65534}, true},
+		{"another secret key", elsewhere{yaml: oneOrder, environ: []string{"KEY=2"}}, false},
 		{"a passed value", elsewhere{yaml: oneOrder, environ: []string{"TOKEN=2"}}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -164,6 +165,11 @@ func printKeys(t *testing.T, text string) {
 		p.write(name, content)
 	}
 	if err := os.Chmod(p.path("src/main.c"), 0o755&^os.FileMode(umask)); err != nil {
+		t.Fatal(err)
+	}
+	// What a step is given enters by a hash under the project's key.
+	p.write(".attest/secret.key", strings.Repeat(os.Getenv("KEY")+"k", 32)[:32])
+	if err := os.Chmod(p.path(".attest/secret.key"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p.options.Environ = os.Environ()

@@ -53,6 +53,9 @@ func (w *walk) collect(ctx context.Context, folder string) (tree.Found, error) {
 	if err := (tree.Hasher{SHA256: true}).SumMissing(ctx, staging, left); err != nil {
 		return tree.Found{}, fmt.Errorf("reading outputs: %w", err)
 	}
+	if err := w.refuseSecretNames(left.Entries); err != nil {
+		return tree.Found{}, err
+	}
 	return left, nil
 }
 

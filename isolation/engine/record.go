@@ -105,7 +105,7 @@ func (w *walk) cover(ctx context.Context, c covering) {
 	if w.facts.Status == receipt.Succeeded {
 		err = fmt.Errorf("naming files for the receipt: %w", err)
 		w.err = w.asStepError(err)
-		w.facts.Status, w.facts.Error = receipt.Failed, oneLine(err, w.hidden())
+		w.facts.Status, w.facts.Error = receipt.Failed, w.oneLine(err)
 	}
 }
 

@@ -19,14 +19,15 @@ import (
 	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/isolation/cachekey"
 	"github.com/attest-pipeline/attest/isolation/executor"
+	"github.com/attest-pipeline/attest/isolation/mask"
 )
 
 // secretKeyFile holds the key of the hashes of secrets, which no record has:
 // who has a key's pre-image cannot try guesses on it.
 const secretKeyFile = stateDir + "/secret.key"
 
-// maxSecret bounds what is read as a secret.
-const maxSecret = 1 << 20
+// maxSecret bounds what is read as a secret: no more can be kept out of logs.
+const maxSecret = mask.MaxValue
 
 // readSecrets gets what the step is handed.
 func (w *walk) readSecrets(ctx context.Context) error {
@@ -41,7 +42,7 @@ func (w *walk) readSecrets(ctx context.Context) error {
 		w.secrets = append(w.secrets, executor.Secret{Name: s.Name, Mount: s.Mount, Value: executor.NewSecretValue(value)})
 		w.facts.Secrets = append(w.facts.Secrets, s.Name)
 	}
-	return nil
+	return w.newMasker()
 }
 
 func (r *run) secretValue(ctx context.Context, s pipeline.Secret) ([]byte, error) {
@@ -121,12 +122,11 @@ func (c *capped) Write(p []byte) (int, error) {
 // it makes every step with a secret run again.
 func secretKey(root *os.Root) func() ([]byte, error) {
 	return sync.OnceValues(func() ([]byte, error) {
-		key, err := root.ReadFile(secretKeyFile)
+		key, err := readSecretKey(root)
 		if errors.Is(err, fs.ErrNotExist) {
-			key, err = makeSecretKey(root)
-		}
-		if err == nil && len(key) != cachekey.SecretKeySize {
-			err = fmt.Errorf("%s does not hold %d bytes; remove it, and a new one is made", secretKeyFile, cachekey.SecretKeySize)
+			if err = makeSecretKey(root); err == nil {
+				key, err = readSecretKey(root) // whoever's it is that came first
+			}
 		}
 		if err != nil {
 			return nil, fmt.Errorf("hashing secrets: %w", err)
@@ -135,19 +135,36 @@ func secretKey(root *os.Root) func() ([]byte, error) {
 	})
 }
 
-func makeSecretKey(root *os.Root) ([]byte, error) {
-	key := make([]byte, cachekey.SecretKeySize)
-	_, _ = rand.Read(key) // never fails
-	if err := makeStateDir(root); err != nil {
-		return nil, err
-	}
-	f, err := root.OpenFile(secretKeyFile, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) { // by an explanation that ran meanwhile
-		return root.ReadFile(secretKeyFile)
-	}
+// readSecretKey reads the key, if nobody else can.
+func readSecretKey(root *os.Root) ([]byte, error) {
+	info, err := root.Lstat(secretKeyFile)
 	if err != nil {
 		return nil, err
 	}
-	_, err = f.Write(key)
-	return key, errors.Join(err, f.Close())
+	if !info.Mode().IsRegular() || info.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("%s must be a file that only its owner can read: chmod 600, or remove it, and a new one is made", secretKeyFile)
+	}
+	key, err := root.ReadFile(secretKeyFile)
+	if err == nil && len(key) != cachekey.SecretKeySize {
+		err = fmt.Errorf("%s does not hold %d bytes; remove it, and a new one is made", secretKeyFile, cachekey.SecretKeySize)
+	}
+	return key, err
+}
+
+// makeSecretKey puts a key in place whole, unless there is one by now.
+func makeSecretKey(root *os.Root) error {
+	key := make([]byte, cachekey.SecretKeySize)
+	_, _ = rand.Read(key) // never fails
+	if err := makeStateDir(root); err != nil {
+		return err
+	}
+	name := secretKeyFile + "-" + rand.Text()
+	if err := root.WriteFile(name, key, 0o600); err != nil {
+		return err
+	}
+	err := root.Link(name, secretKeyFile)
+	if errors.Is(err, fs.ErrExist) {
+		err = nil
+	}
+	return errors.Join(err, root.Remove(name))
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -18,6 +17,7 @@ import (
 	"github.com/attest-pipeline/attest/isolation/event"
 	"github.com/attest-pipeline/attest/isolation/executor"
 	"github.com/attest-pipeline/attest/isolation/landing"
+	"github.com/attest-pipeline/attest/isolation/mask"
 	"github.com/attest-pipeline/attest/isolation/process"
 )
 
@@ -37,6 +37,7 @@ type walk struct {
 
 	secrets []executor.Secret
 	fixed   *executor.Determinism // nil where nothing is
+	mask    *mask.Masker          // of the secrets; nil before they are read, and where there are none
 
 	dir   string // the step's own folder in .attest/tmp, relative to the project; empty where there is none yet
 	env   environment
@@ -81,13 +82,13 @@ func (w *walk) walk(ctx context.Context) {
 	switch {
 	case err == nil:
 		w.facts.Status = receipt.Succeeded
-		finished.Reason = w.why
+		finished.Reason = w.mask.String(w.why)
 	case stopped(ctx, err):
 		w.facts.Status, w.facts.Error = receipt.Interrupted, "stopped, because the run was interrupted"
 		finished.Err = context.Cause(ctx)
 	default:
 		w.err = w.asStepError(err)
-		w.facts.Status, w.facts.Error = receipt.Failed, oneLine(err, w.hidden())
+		w.facts.Status, w.facts.Error = receipt.Failed, w.oneLine(err)
 		finished.Err = w.err
 	}
 	finished.Status = string(w.facts.Status)
@@ -191,7 +192,7 @@ func cutLast(s, sep string) (before, after string, found bool) {
 
 func (w *walk) computeKey() error {
 	var secretKey []byte
-	if len(w.secrets) > 0 {
+	if len(w.secrets) > 0 || w.env.passesAny() {
 		var err error
 		if secretKey, err = w.run.key(); err != nil {
 			return err
@@ -220,7 +221,7 @@ func (w *walk) execute(ctx context.Context) error {
 		return err
 	}
 	var err error
-	if w.log, err = w.run.newStepLog(w.step); err != nil {
+	if w.log, err = w.run.newStepLog(w.step, w.mask); err != nil {
 		return err
 	}
 	w.result.Log = w.log.path
@@ -293,20 +294,9 @@ func (w *walk) cacheFolders() []executor.CacheFolder {
 	return all
 }
 
-// hidden returns what no record may hold, longest first, so that masking one
-// value does not spoil another that holds it.
-func (w *walk) hidden() []string {
-	values := w.env.passedValues()
-	for _, s := range w.secrets {
-		values = append(values, string(s.Value.Reveal()))
-	}
-	slices.SortFunc(values, func(a, b string) int { return len(b) - len(a) })
-	return values
-}
-
 func (w *walk) progress(p executor.Progress) {
 	w.run.events.Record(event.StepProgress{
-		Step: w.step.Name, Doing: p.Doing, Current: p.Current, Total: p.Total, Unit: p.Unit,
+		Step: w.step.Name, Doing: w.mask.String(p.Doing), Current: p.Current, Total: p.Total, Unit: p.Unit,
 	})
 }
 
@@ -331,5 +321,5 @@ func (w *walk) removeDir() {
 }
 
 func (w *walk) warn(text string) {
-	w.run.events.Record(event.Warning{Step: w.step.Name, Message: text})
+	w.run.events.Record(event.Warning{Step: w.step.Name, Message: w.mask.String(text)})
 }

@@ -54,6 +54,9 @@ type Step struct {
 	Env        []pipeline.Var
 	WorkingDir string // slash-separated, relative to the project; "." or empty is the project
 	Network    pipeline.Network
+	Limits     pipeline.Limits // zero fields leave it to the engine
+	Secrets    []Secret
+	Caches     []Cache
 	Image      Image
 	Outputs    []pipeline.Pattern
 	// Hostname is that of the step; empty means the engine's usual one. To the
@@ -69,6 +72,10 @@ type Step struct {
 	Pos  source.Pos
 	File *source.File
 
+	// Report is the name of a file in the workspace in which the engine says what
+	// the command wrote there, see [ReportVariable]; empty asks for none.
+	Report string
+
 	// Run names one execution. Two definitions that are solved at the same
 	// time and differ in nothing are executed once by BuildKit and share the
 	// result; with two values of Run they are executed twice.
@@ -78,10 +85,17 @@ type Step struct {
 // New returns the Step of a planned step: with the environment that it
 // declares, without what it passes through from the caller.
 func New(p *plan.Plan, step plan.Step, image Image) Step {
-	return Step{
+	s := Step{
 		Name: step.Name, Command: step.Run, Env: step.Env, WorkingDir: step.WorkingDir,
-		Network: step.Network, Image: image, Outputs: step.Outputs, Pos: step.RunPos, File: p.Pipeline.File,
+		Network: step.Network, Limits: step.Limits, Image: image, Outputs: step.Outputs, Pos: step.RunPos, File: p.Pipeline.File,
 	}
+	for _, secret := range step.Secrets {
+		s.Secrets = append(s.Secrets, Secret{Name: secret.Name, Mount: secret.Mount})
+	}
+	for _, c := range step.Caches {
+		s.Caches = append(s.Caches, Cache{ID: c.Name, Path: c.Path})
+	}
+	return s
 }
 
 // InputsName is the name under which the session serves the files of [Step.Inputs].
@@ -153,11 +167,15 @@ func (s Step) Exec(workspace llb.State) (llb.State, error) {
 		llb.ReadonlyRootFS(),
 	}
 	run = append(run, s.folders(root)...)
+	run = append(run, s.given()...)
 	if s.Machine != "" {
 		run = append(run, llb.WithCgroupParent(s.Machine))
 	}
 	for _, v := range env {
 		run = append(run, llb.AddEnv(v.Name, v.Value))
+	}
+	if s.Report != "" {
+		run = append(run, llb.AddEnv(ReportVariable, s.Report)) // over one of the user's
 	}
 	run = append(run, mounts...)
 	for _, o := range s.constraints(runPart) {
@@ -166,6 +184,6 @@ func (s Step) Exec(workspace llb.State) (llb.State, error) {
 	exec := root.Run(run...)
 	after := exec.AddMount(Workspace, workspace, noContentKey)
 	return llb.Scratch().File(
-		llb.Copy(after, "/", "/", outputFilter(s.Outputs)),
+		llb.Copy(after, "/", "/", outputFilter(s.Outputs, s.Report)),
 		s.constraints("outputs")...), nil
 }

@@ -33,9 +33,14 @@ func (s Step) partName(part string) string { return "[" + s.Name + "] " + part }
 // None of it changes the operation's bytes.
 func (s Step) constraints(part string) []llb.ConstraintsOpt {
 	opts := []llb.ConstraintsOpt{
-		llb.IgnoreCache,
 		llb.WithCustomName(s.partName(part)),
 		llb.ProgressGroup("step:"+s.Name, s.Name, false),
+	}
+	// BuildKit empties the cache folders of an execution that ignores its cache.
+	// Such a one is executed every time all the same: its workspace has a key of
+	// its own, see Compose.
+	if part != runPart || len(s.Caches) == 0 {
+		opts = append(opts, llb.IgnoreCache)
 	}
 	if s.File == nil || s.Pos.IsZero() {
 		return opts
@@ -118,13 +123,16 @@ func Env(image []string, declared []pipeline.Var) []pipeline.Var {
 	return all
 }
 
-// outputFilter has BuildKit's file copy let through every path that one of the
-// outputs matches, and what stands below it. BuildKit's own language differs
+// outputFilter has BuildKit's file copy let through the report, every path that
+// one of the outputs matches, and what stands below it. BuildKit's own language differs
 // from ours in what a backslash, a leading space or a newline does, so of a
 // pattern only what means the same in both is kept: components of harmless
 // characters and "*", up to the first "**".
-func outputFilter(outputs []pipeline.Pattern) *llb.CopyInfo {
+func outputFilter(outputs []pipeline.Pattern, report string) *llb.CopyInfo {
 	info := &llb.CopyInfo{CopyDirContentsOnly: true}
+	if report != "" {
+		info.IncludePatterns = append(info.IncludePatterns, report)
+	}
 	for _, p := range outputs {
 		if p.Exclude {
 			continue

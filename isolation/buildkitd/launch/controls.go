@@ -38,3 +38,16 @@ const (
 	VariesOrder    = "file-order"
 	VariesUmask    = "umask"
 )
+
+// ControlWritesListed says that the engine reports what a step wrote in its
+// workspace, where the step's definition asks for it.
+const ControlWritesListed = "writes-listed"
+
+// How something in a workspace was changed: the first byte of an entry of the
+// engine's report, which goes on with the path and ends with a NUL.
+const (
+	Added       byte = '+' // it was not there, and is no folder
+	AddedFolder byte = '/'
+	Changed     byte = '~'
+	Removed     byte = '-'
+)
