@@ -129,3 +129,5 @@ func BenchmarkInputs(b *testing.B) {
 		}
 	})
 }
+
+func variable(name, value string) pipeline.Var { return pipeline.Var{Name: name, Value: value} }

@@ -55,6 +55,7 @@ func TestControls(t *testing.T) {
 	staging, outcome := run(t, e, job(img, t.TempDir(), tree.Tree{}, `
 		mkdir out; cat /proc/self/status > out/status
 		for n in mnt pid ipc uts net cgroup; do readlink /proc/self/ns/$n > out/$n; done
+		touch beside
 		for d in / /etc /usr /bin /var /run; do [ ! -d $d ] || ! touch $d/probe || echo $d; done 2>/dev/null > out/written
 		ls /sys/class/net > out/interfaces
 		ip route > out/routes`, "out"))
@@ -79,6 +80,7 @@ func TestControls(t *testing.T) {
 		"cgroup-namespace": own("cgroup"),
 		"pids-limit":       held["pids.max"] == "8192",
 		"memory-limit":     held["memory.limit_in_bytes"] != "" && len(held["memory.limit_in_bytes"]) < 19 || held["memory.max"] != "" && held["memory.max"] != "max",
+		"writes-listed":    slices.Equal(outcome.Unexpected, []string{"beside"}),
 		// What it does is tested where it is made, since it takes a full disk.
 		"disk-reserve":         true,
 		"mount-namespace":      own("mnt"),

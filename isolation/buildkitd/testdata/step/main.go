@@ -42,9 +42,11 @@ func main() {
 	case "exit": // CODE
 		n, _ := strconv.Atoi(args[0])
 		os.Exit(n)
-	case "dial": // ADDRESS, or the path of a socket
+	case "escape": // what a step must not be able to do, with what came of it
+		escape()
+	case "dial": // ADDRESS, the path of a socket, or @ and its abstract name
 		kind := "tcp"
-		if strings.HasPrefix(args[0], "/") {
+		if strings.HasPrefix(args[0], "/") || strings.HasPrefix(args[0], "@") {
 			kind = "unix"
 		}
 		conn, err := net.DialTimeout(kind, args[0], 5*time.Second)
