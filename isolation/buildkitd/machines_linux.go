@@ -5,6 +5,8 @@ package buildkitd
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 
 	"github.com/moby/buildkit/executor"
@@ -14,6 +16,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/attest-pipeline/attest/isolation/vm"
+	"github.com/attest-pipeline/attest/isolation/vm/guest"
 )
 
 // What a client asks for that there is not.
@@ -37,6 +40,13 @@ func takeSettings(meta *executor.Meta) (*vm.Settings, error) {
 // runMachine runs in a virtual machine what would be a container. The client
 // learns from the progress what the machine is, when the command begins.
 func (s *steps) runMachine(ctx context.Context, spec *specs.Spec, settings vm.Settings, process executor.ProcessInfo, started chan<- struct{}) error {
+	if process.Meta.NetMode != pb.NetMode_NONE {
+		// This host's name servers may be on its loopback, which is not the machine's.
+		text := []byte("nameserver " + guest.NameServer + "\n")
+		if err := os.WriteFile(filepath.Join(filepath.Dir(spec.Root.Path), "resolv.conf"), text, 0o644); err != nil {
+			return err
+		}
+	}
 	code, err := s.machines.Run(ctx, vm.Run{
 		Spec: spec, Settings: settings, Network: process.Meta.NetMode != pb.NetMode_NONE,
 		Stdout: process.Stdout, Stderr: process.Stderr,
