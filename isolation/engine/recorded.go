@@ -5,13 +5,16 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/attest-pipeline/attest/attestation/digest"
 	"github.com/attest-pipeline/attest/attestation/receipt"
 	"github.com/attest-pipeline/attest/attestation/tree"
+	"github.com/attest-pipeline/attest/isolation/cachekey"
 )
 
 // ErrNotReproduced is matched by the error of a step that does not do again
@@ -25,17 +28,41 @@ func (w *walk) recorded() (receipt.Step, bool) {
 }
 
 // sameWork wants the step to be the one that is recorded: its key says so. The
-// key of a step with a secret is its machine's own.
+// key of a step with a secret, or a value of pass_env, is its project's own on one
+// machine: then what the receipt says openly must be the same, and there must have
+// been a value where there is one now.
 func (w *walk) sameWork() error {
 	r, ok := w.recorded()
-	if !ok || len(w.secrets) > 0 || r.Key == w.key.Digest {
+	if !ok || r.Key == w.key.Digest {
 		return nil
+	}
+	if len(w.secrets) > 0 || w.env.passesAny() {
+		unset := make([]cachekey.Passed, len(w.env.passed))
+		for i, p := range w.env.passed {
+			unset[i].Name = p.Name
+		}
+		without, err := w.keyFor(unset)
+		if err != nil {
+			return err
+		}
+		if without.Digest != r.Key && w.openly(r) {
+			return nil
+		}
 	}
 	e := w.at(w.step.RunPos, "the step is not the one of the receipt: its command, environment, image, platform or inputs differ",
 		"the receipt's key is "+r.Key.String()+", and here it is "+w.key.Digest.String(),
 		"attest cache explain "+w.step.Name+" shows what it is made of")
 	e.Err = ErrNotReproduced
 	return e
+}
+
+// openly reports whether the step is the recorded one by all that a receipt says
+// of it besides its key and its files.
+func (w *walk) openly(r receipt.Step) bool {
+	f := w.facts
+	return f.Command == r.Command && f.Isolation == r.Isolation && f.Network == r.Network && f.Image == r.Image &&
+		maps.Equal(f.Env, r.Env) && slices.Equal(f.PassEnv, r.PassEnv) &&
+		slices.Equal(f.Secrets, r.Secrets) && slices.Equal(f.Caches, r.Caches)
 }
 
 // asRecorded wants the step to have left what is recorded, no more and no less.

@@ -191,26 +191,31 @@ func cutLast(s, sep string) (before, after string, found bool) {
 }
 
 func (w *walk) computeKey() error {
+	key, err := w.keyFor(w.env.passed)
+	if err != nil {
+		return err
+	}
+	w.key, w.facts.Key = key, key.Digest
+	return nil
+}
+
+// keyFor returns the key that the step has with these values of pass_env.
+func (w *walk) keyFor(passed []cachekey.Passed) (cachekey.Key, error) {
 	var secretKey []byte
 	if len(w.secrets) > 0 || w.env.passesAny() {
 		var err error
 		if secretKey, err = w.run.key(); err != nil {
-			return err
+			return cachekey.Key{}, err
 		}
 	}
-	key, err := cachekey.New(cachekey.Facts{
-		Command: w.step.Run, Env: w.env.declared, PassEnv: w.env.passed,
+	return cachekey.New(cachekey.Facts{
+		Command: w.step.Run, Env: w.env.declared, PassEnv: passed,
 		Inputs: w.inputs, Outputs: w.step.Outputs, WorkingDir: w.step.WorkingDir,
 		Image: w.image, Isolation: w.step.Isolation, Network: w.step.Network,
 		NetworkAllow: w.step.NetworkAllow, Locked: w.lockedFetches(), CPUs: w.step.Limits.CPUs,
 		Secrets: w.secrets, SecretKey: secretKey, Caches: w.cacheFolders(), Deterministic: w.fixed,
 		Platform: platformOf(w.step.Isolation),
 	})
-	if err != nil {
-		return err
-	}
-	w.key, w.facts.Key = key, key.Digest
-	return nil
 }
 
 // execute runs the command. The state of the repository is known before, since
