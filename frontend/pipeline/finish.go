@@ -132,9 +132,6 @@ func (p *parser) processLevel(d *draft) {
 		p.report(image.pos, "image has no effect with isolation: process", "remove one of them")
 		d.Image = ""
 	}
-	if caches, ok := d.fields["caches"]; ok {
-		p.report(caches.pos, "caches has no effect with isolation: process", "a process finds the host's own folders; remove it, or give the step an image")
-	}
 	switch d.Network {
 	case NetworkNone: // in a network namespace with nothing in it
 	case NetworkRecorded:

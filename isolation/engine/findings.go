@@ -46,6 +46,16 @@ func (w *walk) note(out executor.Outcome) {
 	w.maskFacts()
 }
 
+// tell names what a step did that it did not declare.
+func (w *walk) tell() {
+	if len(w.facts.Unexpected) > 0 {
+		w.warn("wrote outside its outputs, which is not kept: " + some(w.facts.Unexpected))
+	}
+	if len(w.facts.Modified) > 0 {
+		w.warn("changed its inputs, which is not kept: " + some(w.facts.Modified))
+	}
+}
+
 func filesOf(all []executor.File) []receipt.File {
 	var files []receipt.File
 	for _, f := range all {

@@ -31,9 +31,10 @@ func (w *walk) refuseUnderStrict() error {
 	return nil
 }
 
-// strictFindings is the second part.
+// strictFindings is the second part. Without --strict it is told, and that is all.
 func (w *walk) strictFindings() error {
 	if !w.run.Strict {
+		w.tell()
 		return nil
 	}
 	for _, f := range []struct {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"slices"
 	"syscall"
 	"testing"
 
@@ -37,13 +38,28 @@ func testConformance(t *testing.T, init string) {
 		switch {
 		case os.Getenv(without) == "all" || !grantsNamespaces(t):
 			f.Exposed = true
+		case os.Getenv(without) == "overlay":
+			f.Controls = slices.Concat(always(), []string{process.ControlPIDNamespace})
 		case os.Getenv(without) == "pid" || !grantsPIDs(t):
-			f.Controls = []string{process.ControlKeysHidden, process.ControlMountNamespace, process.ControlUserNamespace}
+			f.Controls = slices.Concat(always(), ofView())
 		default:
-			f.Controls = []string{process.ControlKeysHidden, process.ControlMountNamespace, process.ControlPIDNamespace, process.ControlUserNamespace}
+			f.Controls = slices.Concat(always(), ofView(), []string{process.ControlPIDNamespace})
 		}
 		return f
 	})
+}
+
+// always are the controls of a machine that grants namespaces.
+func always() []string {
+	return []string{
+		process.ControlIPCNamespace, process.ControlKeysHidden, process.ControlMountNamespace,
+		process.ControlNoNewPrivileges, process.ControlUserNamespace, process.ControlUTSNamespace,
+	}
+}
+
+// ofView are the controls of one that grants overlays as well.
+func ofView() []string {
+	return []string{process.ControlHostReadOnly, process.ControlProjectOverlay, process.ControlTmpPrivate}
 }
 
 // grants reports whether this kernel lets this user run a command in new
@@ -128,6 +144,10 @@ func TestConformanceWithout(t *testing.T) {
 	needNamespaces(t)
 	for what, refuse := range map[string]string{
 		"pid": "mount -t tmpfs none /proc/sys", // the kernel grants no new /proc where this one is covered in part
+		// Overlays are stacked two high and no higher.
+		"overlay": `d=$(dirname "$TMPDIR"); mkdir $d/a $d/b $d/c $d/d
+			mount -t overlay -o lowerdir=$TMPDIR,upperdir=$d/a,workdir=$d/b,userxattr none $TMPDIR
+			mount -t overlay -o lowerdir=$TMPDIR,upperdir=$d/c,workdir=$d/d,userxattr none $TMPDIR`,
 		"all": "echo 0 > /proc/sys/user/max_user_namespaces",
 	} {
 		t.Run(what, func(t *testing.T) {

@@ -18,16 +18,20 @@ import (
 )
 
 // keepers are those of an [Executor], each started when the first step needs
-// it: one in a user namespace, and one outside of it for where the kernel grants
-// none.
+// it: one in a user namespace whose steps see a view, one whose steps see what
+// the machine has, and one outside of any for where the kernel grants none.
 type keepers struct {
 	mu     sync.Mutex
+	closed attempt
 	inside attempt
 	plain  attempt
 
 	// granted is one more than the index of the protection that a step got,
 	// 0 before.
 	granted atomic.Int32
+
+	groups atomic.Uint64 // how many control groups were made
+	cpus   atomic.Uint64 // how many processors were given out
 }
 
 // attempt is a keeper, or why there is none.
@@ -39,24 +43,27 @@ type attempt struct {
 
 // keeper returns the keeper for a step in these namespaces, and what to do when
 // the step is over.
-func (e *Executor) keeper(spaces uintptr) (k *keeper, release func(), err error) {
+func (e *Executor) keeper(p protection) (k *keeper, release func(), err error) {
 	const own = unix.CLONE_NEWUSER | unix.CLONE_NEWNS
-	if spaces == own {
+	if p.spaces&own == own && p.spaces&unix.CLONE_NEWPID == 0 {
 		// Without PID namespaces steps see each other. That they are in
 		// different user namespaces keeps them from looking into each other.
-		k, err := startKeeper(e.options.Init, own)
+		k, err := startKeeper(e.options.Init, own, p.view)
 		return k, func() { _ = k.close() }, err
 	}
 	ks := &e.keepers
 	ks.mu.Lock()
 	defer ks.mu.Unlock()
 	a := &ks.plain
-	if spaces&unix.CLONE_NEWUSER != 0 {
+	switch {
+	case p.view:
+		a = &ks.closed
+	case p.spaces&unix.CLONE_NEWUSER != 0:
 		a = &ks.inside
 	}
 	if !a.made {
 		a.made = true
-		a.keeper, a.err = startKeeper(e.options.Init, spaces&own)
+		a.keeper, a.err = startKeeper(e.options.Init, p.spaces&own, p.view)
 	}
 	return a.keeper, func() {}, a.err
 }
@@ -67,8 +74,9 @@ func (e *Executor) Close() error {
 	ks := &e.keepers
 	ks.mu.Lock()
 	defer ks.mu.Unlock()
+	e.homes.removeUnused()
 	var err error
-	for _, a := range []*attempt{&ks.inside, &ks.plain} {
+	for _, a := range []*attempt{&ks.closed, &ks.inside, &ks.plain} {
 		if a.keeper != nil {
 			err = errors.Join(err, a.keeper.close())
 		}
@@ -88,8 +96,8 @@ type keeper struct {
 }
 
 // startKeeper starts program, or this one again where that is empty, as keeper
-// in the namespaces.
-func startKeeper(program string, spaces uintptr) (*keeper, error) {
+// in the namespaces, closed as [stepinit.Closed] says.
+func startKeeper(program string, spaces uintptr, closed bool) (*keeper, error) {
 	if program == "" {
 		program = "/proc/self/exe"
 	}
@@ -101,6 +109,9 @@ func startKeeper(program string, spaces uintptr) (*keeper, error) {
 	args := []string{stepinit.KeeperName}
 	if spaces != 0 {
 		args = append(args, stepinit.InNamespaces)
+	}
+	if closed {
+		args = append(args, stepinit.Closed)
 	}
 	cmd := &exec.Cmd{
 		Path:        program,

@@ -47,13 +47,14 @@ func setAside(ctx context.Context, root *os.Root, job executor.Job, aside string
 	return prune(root, entries, job.Outputs)
 }
 
-// collect moves what the command left and the job declares to Job.Staging.
-func collect(ctx context.Context, root *os.Root, job executor.Job) error {
+// collect moves what the command left and the job declares to Job.Staging. root
+// is the folder from, laid out like the project.
+func collect(ctx context.Context, root *os.Root, job executor.Job, from string) error {
 	entries, _, err := plan.MatchOutputs(ctx, root, job.Outputs)
 	if err != nil {
 		return err
 	}
-	if err := move(ctx, job.Root, job.Staging, entries, untied); err != nil {
+	if err := move(ctx, from, job.Staging, entries, untied); err != nil {
 		// Half of the outputs would look like all of them.
 		return errors.Join(fmt.Errorf("collecting outputs: %w", err), empty(job.Staging))
 	}

@@ -24,7 +24,8 @@ import (
 
 func TestHide(t *testing.T) {
 	needNamespaces(t)
-	dir := t.TempDir()
+	job := newJob(t, pipeline.Command{})
+	dir := job.Root
 	write(t, dir+"/folder/secret", "secret")
 	write(t, dir+"/file", "secret")
 	write(t, dir+"/real/secret", "secret")
@@ -39,12 +40,12 @@ func TestHide(t *testing.T) {
 	e := process.New(process.Options{Hide: []string{
 		dir + "/folder", dir + "/folder/secret", dir + "/file", dir + "/link", dir + "/socket", dir + "/none/there",
 	}})
-	job := newJob(t, shell(fmt.Sprintf(`set +e; cd %s
+	job.Command = shell(`set +e
 cat folder/secret file real/secret link/secret 2>/dev/null
 test -S socket && echo the socket is there
 mkdir -p none/there && echo planted > none/there/it && echo planted
 mv folder moved && cat moved/secret
-true`, dir)))
+true`)
 	if out, _ := printed(t, e, job); out != "" {
 		t.Errorf("within reach: %q", out)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/isolation/executor"
 	"github.com/attest-pipeline/attest/isolation/process/stepinit"
 )
@@ -22,21 +23,53 @@ import (
 // the program does.
 func Main() int { return stepinit.Main(os.Args) }
 
+// abilities are what a job may ask of this level.
+func abilities() []executor.Ability {
+	return []executor.Ability{
+		executor.AbilityCaches, executor.AbilityDeterministic, executor.AbilityLimits, executor.AbilityNoNetwork,
+		executor.AbilityVariation,
+	}
+}
+
 // protection is one way to run a step.
 type protection struct {
-	spaces   uintptr // namespaces, as flags of clone
-	controls []string
+	spaces uintptr // namespaces, as flags of clone
+	view   bool    // the step works in an overlay and sees a view; see stepinit.View
 }
 
 // protections are tried in turn until the kernel grants one.
 func protections() []protection {
+	const (
+		least = unix.CLONE_NEWUSER | unix.CLONE_NEWNS
+		quiet = unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
+		pid   = unix.CLONE_NEWPID
+	)
 	return []protection{
-		{unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWPID,
-			[]string{ControlKeysHidden, ControlMountNamespace, ControlPIDNamespace, ControlUserNamespace}},
-		{unix.CLONE_NEWUSER | unix.CLONE_NEWNS,
-			[]string{ControlKeysHidden, ControlMountNamespace, ControlUserNamespace}},
+		{least | quiet | pid, true},
+		{least | quiet, true},
+		{least | quiet | pid, false},
+		{least | pid, false},
+		{least, false},
 		{},
 	}
+}
+
+// controls returns what is in force with it, beside what the init says.
+func (p protection) controls() []string {
+	var all []string
+	for _, c := range []struct {
+		space   uintptr
+		control string
+	}{
+		{unix.CLONE_NEWNS, ControlKeysHidden}, {unix.CLONE_NEWNS, ControlMountNamespace},
+		{unix.CLONE_NEWIPC, ControlIPCNamespace}, {unix.CLONE_NEWPID, ControlPIDNamespace},
+		{unix.CLONE_NEWUSER, ControlUserNamespace}, {unix.CLONE_NEWUTS, ControlUTSNamespace},
+	} {
+		if p.spaces&c.space != 0 {
+			all = append(all, c.control)
+		}
+	}
+	return all
 }
 
 // refusedError says that the kernel did not grant a protection.
@@ -47,7 +80,7 @@ func (e *refusedError) Error() string { return e.what }
 // start runs the command with the best protection to be had. What one step got,
 // those after it get as well, or they do not run: what is left where a step used
 // up what the kernel grants is not for them.
-func (e *Executor) start(ctx context.Context, job executor.Job, c *command, streams executor.Streams) (executor.Outcome, error) {
+func (e *Executor) start(ctx context.Context, root *os.Root, job executor.Job, c *command, streams executor.Streams) (executor.Outcome, error) {
 	var err error
 	granted := e.keepers.granted.Load()
 	for i, p := range protections() {
@@ -55,7 +88,7 @@ func (e *Executor) start(ctx context.Context, job executor.Job, c *command, stre
 			continue
 		}
 		var outcome executor.Outcome
-		outcome, err = e.startWith(ctx, p, job, c, streams)
+		outcome, err = e.startIn(ctx, p, root, job, c, streams)
 		var refused *refusedError
 		if !errors.As(err, &refused) {
 			if err == nil {
@@ -67,25 +100,57 @@ func (e *Executor) start(ctx context.Context, job executor.Job, c *command, stre
 	return executor.Outcome{}, fmt.Errorf("starting the command: %w", err)
 }
 
-func (e *Executor) startWith(ctx context.Context, p protection, job executor.Job, c *command, streams executor.Streams) (executor.Outcome, error) {
+// startIn gives the command a place to work in, and takes from it what it left.
+func (e *Executor) startIn(ctx context.Context, p protection, root *os.Root, job executor.Job, c *command, streams executor.Streams) (executor.Outcome, error) {
+	var at place = newInPlace(root, job)
+	if p.view {
+		at = newOverlay(root, job)
+	}
+	defer at.close()
+	var outcome executor.Outcome
+	err := at.prepare(ctx)
+	if err == nil {
+		running(streams)
+		outcome, err = e.startWith(ctx, p, at, job, c, streams)
+	}
+	if err := finish(ctx, at, &outcome, err); err != nil {
+		return executor.Outcome{}, err
+	}
+	return outcome, nil
+}
+
+func (e *Executor) startWith(ctx context.Context, p protection, at place, job executor.Job, c *command, streams executor.Streams) (executor.Outcome, error) {
 	limited := ctx
 	if job.Timeout > 0 {
 		var cancel context.CancelFunc
 		limited, cancel = context.WithTimeoutCause(ctx, job.Timeout, errTimeout)
 		defer cancel()
 	}
-	k, release, err := e.keeper(p.spaces)
+	k, release, err := e.keeper(p)
 	if err != nil {
 		return executor.Outcome{}, err
 	}
 	defer release()
+	l, err := e.limit(job)
+	if err != nil {
+		return executor.Outcome{}, err
+	}
+	defer l.close()
+	o, err := e.order(p, at, job, c)
+	if err != nil {
+		return executor.Outcome{}, err
+	}
+	o.Limits = l.forInit(&e.keepers.cpus)
 	begun := time.Now()
-	in, err := k.startInit(p, c, streams)
+	in, err := k.startInit(o, streams, l.files)
+	l.started()
 	if err != nil {
 		return executor.Outcome{}, err
 	}
 	said, err := in.wait(limited)
-	outcome := executor.Outcome{ExitCode: said.Code, Duration: said.Duration, Engine: engine, Controls: p.controls}
+	outcome := executor.Outcome{ExitCode: said.Code, Duration: said.Duration, Engine: engine}
+	outcome.Controls = slices.Concat(p.controls(), said.Controls, l.controls)
+	slices.Sort(outcome.Controls)
 	switch {
 	case context.Cause(ctx) != nil && err != nil:
 		return executor.Outcome{}, context.Cause(ctx)
@@ -99,6 +164,7 @@ func (e *Executor) startWith(ctx context.Context, p protection, job executor.Job
 	case said.NotRun != "":
 		return executor.Outcome{}, fmt.Errorf("starting %s: %s", c.name, said.NotRun)
 	}
+	l.explain(outcome, streams)
 	return outcome, nil
 }
 
@@ -111,8 +177,38 @@ type initProcess struct {
 	out    *output
 }
 
+// order returns what the step's init is told.
+func (e *Executor) order(p protection, at place, job executor.Job, c *command) (stepinit.Order, error) {
+	argv, err := c.words(at)
+	if err != nil {
+		return stepinit.Order{}, err
+	}
+	if job.Network == pipeline.NetworkNone && p.spaces == 0 {
+		return stepinit.Order{}, &refusedError{"network: none needs a network namespace, which the kernel does not grant"}
+	}
+	o := stepinit.Order{
+		Argv: argv, Env: c.env, Dir: c.dir, Hide: slices.Concat(c.hide, doors(os.Getuid())),
+		Spaces: uint64(p.spaces &^ unix.CLONE_NEWUSER), // the keeper is in that one
+	}
+	if job.Network == pipeline.NetworkNone {
+		o.Spaces |= unix.CLONE_NEWNET
+	}
+	if over, ok := at.(*overlay); ok {
+		o.View = over.view()
+		o.Hide = append(o.Hide, over.dir)
+		o.View.Home, o.View.Writable = e.home(c.env)
+		for _, cache := range job.Caches {
+			if err := os.MkdirAll(cache.Path, 0o755); err != nil {
+				return stepinit.Order{}, fmt.Errorf("making the cache %s: %w", cache.Name, err)
+			}
+			o.View.Writable = append(o.View.Writable, cache.Path)
+		}
+	}
+	return o, nil
+}
+
 // startInit has an init started and tells it what to run.
-func (k *keeper) startInit(p protection, c *command, streams executor.Streams) (*initProcess, error) {
+func (k *keeper) startInit(o stepinit.Order, streams executor.Streams, more []*os.File) (*initProcess, error) {
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("making a socket pair: %w", err)
@@ -128,18 +224,16 @@ func (k *keeper) startInit(p protection, c *command, streams executor.Streams) (
 		_ = in.conn.Close()
 		return nil, err
 	}
-	spaces := uint64(p.spaces &^ unix.CLONE_NEWUSER) // the keeper is in that one
-	in.id, err = k.ask(stepinit.Request{Kind: stepinit.Start, Spaces: spaces}, in.out.files[0], in.out.files[1], theirs)
+	in.id, err = k.ask(stepinit.Request{Kind: stepinit.Start, Spaces: o.Spaces}, append([]*os.File{in.out.files[0], in.out.files[1], theirs}, more...)...)
 	in.out.started()
 	if err != nil {
 		_ = in.conn.Close()
 		_ = in.out.wait(drainLimit)
 		return nil, err
 	}
-	hide := k.mounts.reach(slices.Concat(c.hide, doors(os.Getuid())))
-	order := stepinit.Order{Argv: c.argv, Env: c.env, Dir: c.dir, Hide: hide, Spaces: spaces}
+	o.Hide = k.mounts.reach(o.Hide)
 	// An init that ended already says why, or that it says nothing does.
-	_, _ = in.conn.Write(order.Marshal())
+	_, _ = in.conn.Write(o.Marshal())
 	return in, nil
 }
 

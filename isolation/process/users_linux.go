@@ -23,8 +23,13 @@ func keeperAttributes(spaces uintptr) *syscall.SysProcAttr {
 	mapUsers(sys)
 	if os.Geteuid() != 0 {
 		// Root keeps its capabilities when it executes a program; another
-		// user's are lost unless they are ambient. An init needs one, to mount.
-		sys.AmbientCaps = []uintptr{unix.CAP_SYS_ADMIN}
+		// user's are lost unless they are ambient. An init needs one to mount,
+		// one to make a network, and others because an overlay works with the
+		// capabilities of who mounted it.
+		sys.AmbientCaps = []uintptr{
+			unix.CAP_SYS_ADMIN, unix.CAP_NET_ADMIN,
+			unix.CAP_CHOWN, unix.CAP_DAC_OVERRIDE, unix.CAP_DAC_READ_SEARCH, unix.CAP_FOWNER,
+		}
 	}
 	return sys
 }

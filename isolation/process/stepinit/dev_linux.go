@@ -12,17 +12,29 @@ import (
 
 // prepare arranges what is the same for all steps, in a mount namespace that is
 // the keeper's own and of which every init gets a copy.
-func prepare() error {
+func prepare(closed bool) error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("making mounts private: %w", err)
 	}
-	if os.Getuid() != 0 {
-		return nil // permissions keep others from the rest
+	if os.Getuid() == 0 { // permissions keep others from this
+		if err := freeze("/sys"); err != nil {
+			return err
+		}
+		if err := mountDev(); err != nil {
+			return err
+		}
 	}
-	if err := freeze("/sys"); err != nil {
-		return err
+	if !closed {
+		return nil
 	}
-	return mountDev()
+	if err := setReadOnly("/", unix.AT_RECURSIVE); err != nil {
+		return fmt.Errorf("making everything read-only: %w", err)
+	}
+	// Processes write to what /proc has of themselves.
+	if err := unix.MountSetattr(unix.AT_FDCWD, "/proc", 0, &unix.MountAttr{Attr_clr: unix.MOUNT_ATTR_RDONLY}); err != nil {
+		return fmt.Errorf("opening /proc to writing: %w", err)
+	}
+	return nil
 }
 
 // mountDev puts a /dev in place that has the devices a program may count on and
@@ -103,12 +115,16 @@ func (d device) place() error {
 	return unix.Mount(fmt.Sprintf("/proc/self/fd/%d", d.fd), d.path, "", unix.MS_BIND, "")
 }
 
-// finishDev mounts what in /dev is a step's own.
+// finishDev mounts what in /dev is a step's own. A user other than root has
+// the machine's terminals, as far as permissions go.
 func finishDev() error {
 	for _, m := range []struct{ path, kind, data string }{
 		{"/dev/shm", "tmpfs", "mode=1777"},
 		{"/dev/pts", "devpts", "newinstance,ptmxmode=0666,mode=0620"},
 	} {
+		if _, err := os.Stat(m.path); os.Getuid() != 0 && (err != nil || m.kind == "devpts") {
+			continue
+		}
 		if err := unix.Mount("attest-dev", m.path, m.kind, unix.MS_NOSUID|unix.MS_NOEXEC, m.data); err != nil {
 			return fmt.Errorf("mounting %s: %w", m.path, err)
 		}

@@ -64,7 +64,8 @@ func (o Order) keepAlive() {
 func (o Order) run() Report {
 	// What prepare sets holds for one thread and for what it starts.
 	runtime.LockOSThread()
-	if err := o.prepare(); err != nil {
+	controls, err := o.prepare()
+	if err != nil {
 		return Report{Refused: err.Error()}
 	}
 	begun := time.Now()
@@ -72,9 +73,9 @@ func (o Order) run() Report {
 	if err != nil {
 		return Report{NotRun: err.Error()}
 	}
-	var said Report
+	said := Report{Controls: controls}
 	if status, ended := wait(pid, pidfd); ended {
-		said = Report{Code: exitCode(status), Duration: time.Since(begun)}
+		said.Code, said.Duration = exitCode(status), time.Since(begun)
 	} else {
 		_ = unix.Kill(-pid, unix.SIGTERM)
 		_, _ = unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, milliseconds(stopGrace))
@@ -100,27 +101,39 @@ func wait(pid, pidfd int) (status unix.WaitStatus, ended bool) {
 	}
 }
 
-func (o Order) prepare() error {
+// prepare arranges what the step is in, and returns which protections that is.
+func (o Order) prepare() (controls []string, err error) {
 	unix.Umask(0o022)
 	if o.Spaces&unix.CLONE_NEWPID == 0 {
 		// What the step leaves behind becomes a child of this process.
 		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-			return fmt.Errorf("becoming subreaper: %w", err)
+			return nil, fmt.Errorf("becoming subreaper: %w", err)
 		}
 	}
 	// Timers of this program may be late, which it does not need; see where it
 	// is started. The command's are as usual.
 	const usual = 50 * time.Microsecond
 	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(usual), 0, 0, 0); err != nil {
-		return fmt.Errorf("setting timers: %w", err)
+		return nil, fmt.Errorf("setting timers: %w", err)
 	}
-	if o.Spaces&unix.CLONE_NEWNS == 0 {
-		return nil
+	if o.Spaces&unix.CLONE_NEWNET != 0 {
+		if err := raiseLoopback(); err != nil {
+			return nil, fmt.Errorf("making a network of its own: %w", err)
+		}
+		controls = append(controls, ControlNoNetwork)
 	}
-	if err := o.mount(); err != nil {
-		return err
+	if o.Spaces&unix.CLONE_NEWNS != 0 {
+		inForce, err := o.mount()
+		if err != nil {
+			return nil, err
+		}
+		controls = append(controls, inForce...)
+		if err := giveUp(); err != nil {
+			return nil, err
+		}
+		controls = append(controls, ControlNoNewPrivs)
 	}
-	return giveUp()
+	return controls, o.Limits.set()
 }
 
 // giveUp takes from this thread, for all that it starts, what could undo the
@@ -130,13 +143,15 @@ func giveUp() error {
 	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
 		return fmt.Errorf("giving up ambient capabilities: %w", err)
 	}
+	// Files with set-user-ID or capabilities of their own must not give one back.
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("giving up new privileges: %w", err)
+	}
+	// What the user's session keeps in the kernel is not the step's. Where the
+	// kernel keeps nothing, or for nobody here, there is nothing to leave.
+	_, _ = unix.KeyctlInt(unix.KEYCTL_JOIN_SESSION_KEYRING, 0, 0, 0, 0)
 	if os.Geteuid() != 0 {
-		// That leaves this user's programs without any. Files with set-user-ID
-		// or capabilities of their own must not give one back.
-		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-			return fmt.Errorf("giving up new privileges: %w", err)
-		}
-		return nil
+		return nil // that leaves this user's programs without any
 	}
 	for _, capability := range []uintptr{unix.CAP_SYS_ADMIN, unix.CAP_SYS_PTRACE} {
 		if err := unix.Prctl(unix.PR_CAPBSET_DROP, capability, 0, 0, 0); err != nil {
@@ -155,10 +170,14 @@ func (o Order) exec() (pid, pidfd int, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
+	sys := &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd}
+	if fd, ok := o.Limits.folder(); ok {
+		sys.UseCgroupFD, sys.CgroupFD = true, fd
+	}
 	pid, err = syscall.ForkExec(path, o.Argv, &syscall.ProcAttr{
 		Env:   o.Env,
 		Files: []uintptr{0, 1, 2},
-		Sys:   &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd},
+		Sys:   sys,
 	})
 	if err != nil {
 		return 0, 0, &os.PathError{Op: "executing", Path: path, Err: err}

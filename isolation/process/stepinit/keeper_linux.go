@@ -29,7 +29,7 @@ func Main(args []string) int {
 	if isSocket(connection) {
 		switch args[0] {
 		case KeeperName:
-			err = keep(len(args) > 1)
+			err = keep(slices.Contains(args, InNamespaces), slices.Contains(args, Closed))
 		case InitName:
 			err = serveStep()
 		}
@@ -69,9 +69,9 @@ type child struct {
 }
 
 // keep serves requests until their sender is gone.
-func keep(inNamespaces bool) error {
+func keep(inNamespaces, closed bool) error {
 	closeOnExec()
-	if granted, err := greet(inNamespaces); err != nil || !granted {
+	if granted, err := greet(inNamespaces, closed); err != nil || !granted {
 		return err
 	}
 	k := &keeper{}
@@ -122,10 +122,10 @@ func (c child) reap() bool {
 }
 
 // greet prepares what steps have in common, and says how that went.
-func greet(inNamespaces bool) (granted bool, err error) {
+func greet(inNamespaces, closed bool) (granted bool, err error) {
 	g := Greeting{Version: Version}
 	if inNamespaces {
-		if err := prepare(); err != nil {
+		if err := prepare(closed); err != nil {
 			g.Refused = err.Error()
 		}
 	}
@@ -155,7 +155,7 @@ func (k *keeper) request(readable bool) bool {
 	if !readable {
 		return true
 	}
-	packet, rights := make([]byte, requestSize+1), make([]byte, unix.CmsgSpace(4*Files))
+	packet, rights := make([]byte, requestSize+1), make([]byte, unix.CmsgSpace(4*(Files+MoreFiles)))
 	n, m, _, _, err := unix.Recvmsg(connection, packet, rights, unix.MSG_CMSG_CLOEXEC)
 	if errors.Is(err, unix.EINTR) {
 		return true
@@ -168,7 +168,7 @@ func (k *keeper) request(readable bool) bool {
 		switch {
 		case r.Kind == Kill:
 			k.kill(r.ID)
-		case r.Kind == Start && len(files) == Files:
+		case r.Kind == Start && len(files) >= Files:
 			k.start(r, files)
 		}
 	}
@@ -191,11 +191,15 @@ func (k *keeper) start(r Request, files []int) {
 	c := child{id: r.ID}
 	var err error
 	if c.held, err = unix.FcntlInt(uintptr(files[2]), unix.F_DUPFD_CLOEXEC, 0); err == nil {
+		given := []uintptr{0}
+		for _, fd := range files {
+			given = append(given, uintptr(fd))
+		}
 		// As the user namespace is no other, this process is not copied.
 		c.pid, err = syscall.ForkExec("/proc/self/exe", []string{InitName}, &syscall.ProcAttr{
 			Dir:   "/",
 			Env:   []string{"GOMAXPROCS=1"}, // it mostly waits, and starts sooner
-			Files: []uintptr{0, uintptr(files[0]), uintptr(files[1]), uintptr(files[2])},
+			Files: given,
 			Sys:   &syscall.SysProcAttr{Setsid: true, Cloneflags: uintptr(r.Spaces), PidFD: &c.pidfd},
 		})
 	}

@@ -34,7 +34,8 @@ func ParseGreeting(b []byte) (Greeting, bool) {
 }
 
 // Request is what a keeper is asked for, one packet each. With [Start] come
-// three descriptors: the command's stdout and stderr, and the init's connection.
+// [Files] descriptors, the command's stdout and stderr and the init's connection,
+// and up to [MoreFiles], which the init gets after these.
 type Request struct {
 	Kind RequestKind
 	ID   uint64 // of the init; the asking end chooses it
@@ -51,8 +52,12 @@ const (
 	Kill              // end an init that does not end by itself
 )
 
-// Files is how many descriptors come with a [Start].
-const Files = 3
+// Files is how many descriptors come with a [Start] at least, MoreFiles how many
+// may come besides.
+const (
+	Files     = 3
+	MoreFiles = 8
+)
 
 const requestSize = 1 + 8 + 8
 
@@ -77,7 +82,34 @@ type Order struct {
 	Hide      []string
 	// Spaces are the namespaces that the init is in, as flags of clone.
 	Spaces uint64
+	// View is what the step sees of the file system. It needs a keeper that was
+	// started with [Closed].
+	View   View
+	Limits Limits
 }
+
+// Limits are what the kernel keeps a step to. Zero fields do not limit.
+type Limits struct {
+	// Memory is how many bytes a process may write to, PIDs how many processes
+	// the step's user may have in all steps of the keeper: the former for each
+	// process, and neither for what a control group limits.
+	Memory, PIDs uint64
+	FileSize     uint64 // bytes
+	// CPUs are the processors that the step runs on; nil for all.
+	CPUs []int
+	// Groups says, for each descriptor that came with the init's own, what kind
+	// of control group it stands for.
+	Groups []GroupKind
+}
+
+// GroupKind is a kind of control group, and of the descriptor for it.
+type GroupKind byte
+
+// The kinds of control groups.
+const (
+	GroupTasks  GroupKind = 't' // the file "tasks" of one of version 1, open for writing
+	GroupFolder GroupKind = 'f' // the folder of one of version 2
+)
 
 // maxOrder is more than the kernel takes as arguments and environment.
 const maxOrder = 64 << 20
@@ -85,12 +117,46 @@ const maxOrder = 64 << 20
 // Marshal returns the bytes that an init reads, their number before them.
 func (o Order) Marshal() []byte {
 	b := make([]byte, 4, 4096)
-	for _, list := range [][]string{o.Argv, o.Env, {o.Dir}, o.Hide} {
+	for _, list := range [][]string{o.Argv, o.Env, {o.Dir}, o.Hide, o.View.strings()} {
 		b = appendStrings(b, list)
 	}
 	b = binary.AppendUvarint(b, o.Spaces)
+	b = o.Limits.append(b)
 	binary.LittleEndian.PutUint32(b, uint32(len(b)-4))
 	return b
+}
+
+func (l Limits) append(b []byte) []byte {
+	for _, n := range []uint64{l.Memory, l.PIDs, l.FileSize, uint64(len(l.CPUs))} {
+		b = binary.AppendUvarint(b, n)
+	}
+	for _, cpu := range l.CPUs {
+		b = binary.AppendUvarint(b, uint64(cpu))
+	}
+	groups := make([]string, len(l.Groups))
+	for i, kind := range l.Groups {
+		groups[i] = string(rune(kind))
+	}
+	return appendStrings(b, groups)
+}
+
+func (p *parser) limits() Limits {
+	l := Limits{Memory: p.number(), PIDs: p.number(), FileSize: p.number()}
+	for range p.number() {
+		cpu := p.number()
+		if p.bad {
+			return Limits{}
+		}
+		l.CPUs = append(l.CPUs, int(cpu))
+	}
+	for _, kind := range p.strings() {
+		if len(kind) != 1 || GroupKind(kind[0]) != GroupTasks && GroupKind(kind[0]) != GroupFolder {
+			p.bad = true
+			return Limits{}
+		}
+		l.Groups = append(l.Groups, GroupKind(kind[0]))
+	}
+	return l
 }
 
 func appendStrings(b []byte, list []string) []byte {
@@ -123,8 +189,11 @@ func ReadOrder(r io.Reader) (Order, error) {
 	} else {
 		p.bad = true
 	}
-	o.Hide, o.Spaces = p.strings(), p.number()
-	if p.bad || len(p.rest) > 0 {
+	var ok bool
+	o.Hide = p.strings()
+	o.View, ok = parseView(p.strings())
+	o.Spaces, o.Limits = p.number(), p.limits()
+	if !ok || p.bad || len(p.rest) > 0 {
 		return Order{}, errors.New("reading an order: it is damaged")
 	}
 	return o, nil
@@ -138,11 +207,14 @@ type Report struct {
 	NotRun   string
 	Code     int
 	Duration time.Duration
+	// Controls are the protections that the init saw to, beside the namespaces
+	// that it was asked for.
+	Controls []string
 }
 
 // Marshal returns the bytes of r.
 func (r Report) Marshal() []byte {
-	b := appendStrings(nil, []string{r.Refused, r.NotRun})
+	b := appendStrings(nil, append([]string{r.Refused, r.NotRun}, r.Controls...))
 	b = binary.AppendUvarint(b, uint64(r.Code))
 	return binary.AppendUvarint(b, uint64(r.Duration))
 }
@@ -153,10 +225,15 @@ func ParseReport(b []byte) (Report, bool) {
 	p := &parser{rest: b}
 	texts := p.strings()
 	code, duration := p.number(), p.number()
-	if p.bad || len(texts) != 2 || len(p.rest) > 0 {
+	const fixed = 2
+	if p.bad || len(texts) < fixed || len(p.rest) > 0 {
 		return Report{}, false
 	}
-	return Report{texts[0], texts[1], int(code), time.Duration(duration)}, true
+	r := Report{Refused: texts[0], NotRun: texts[1], Code: int(code), Duration: time.Duration(duration)}
+	if len(texts) > fixed {
+		r.Controls = texts[fixed:]
+	}
+	return r, true
 }
 
 // parser takes values off the front of rest. It is bad from the first one on

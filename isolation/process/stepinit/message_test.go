@@ -16,6 +16,11 @@ func TestOrder(t *testing.T) {
 	for _, want := range []stepinit.Order{
 		{},
 		{Argv: []string{"sh", "", "-c\n\xff"}, Env: []string{"A=", "B=\xfe"}, Dir: "/a b", Hide: []string{"/x"}, Spaces: 1 << 40},
+		{View: stepinit.View{Dir: "/d", Project: "/p", Home: "/h", HomeEmpty: true, Writable: []string{"/c", ""}}},
+		{Limits: stepinit.Limits{
+			Memory: 1, PIDs: 2, FileSize: 1 << 60, CPUs: []int{0, 5},
+			Groups: []stepinit.GroupKind{stepinit.GroupTasks, stepinit.GroupFolder},
+		}},
 	} {
 		got, err := stepinit.ReadOrder(bytes.NewReader(want.Marshal()))
 		if err != nil {
@@ -28,9 +33,10 @@ func TestOrder(t *testing.T) {
 }
 
 func TestReport(t *testing.T) {
-	for _, want := range []stepinit.Report{{}, {"refused", "not run", 137, time.Hour}} {
-		if got, ok := stepinit.ParseReport(want.Marshal()); !ok || got != want {
-			t.Errorf("%v, %t, want %v", got, ok, want)
+	for _, want := range []stepinit.Report{{}, {Refused: "refused", NotRun: "not run", Code: 137, Duration: time.Hour, Controls: []string{"a", "b"}}} {
+		got, ok := stepinit.ParseReport(want.Marshal())
+		if diff := cmp.Diff(want, got); !ok || diff != "" {
+			t.Errorf("%t, %s", ok, diff)
 		}
 	}
 	if _, ok := stepinit.ParseReport(nil); ok {
@@ -62,7 +68,7 @@ func FuzzReadOrder(f *testing.F) {
 func FuzzParseReport(f *testing.F) {
 	f.Add(stepinit.Report{Refused: "x", NotRun: "y", Code: 1, Duration: 2}.Marshal())
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if r, ok := stepinit.ParseReport(data); !ok && r != (stepinit.Report{}) {
+		if r, ok := stepinit.ParseReport(data); !ok && !cmp.Equal(r, stepinit.Report{}) {
 			t.Errorf("no report and %v", r)
 		}
 	})

@@ -15,25 +15,31 @@ import (
 
 // mount finishes the file system of a step, in a mount namespace that is the
 // init's own. Nothing of it is seen outside, and nothing has to be undone.
-func (o Order) mount() error {
+func (o Order) mount() (controls []string, err error) {
+	if o.View.Dir != "" {
+		if controls, err = o.View.mount(); err != nil {
+			return nil, err
+		}
+	}
 	if err := hide(o.Hide); err != nil {
-		return err
+		return nil, err
 	}
 	if o.Spaces&unix.CLONE_NEWPID != 0 {
 		const flags = unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
 		if err := unix.Mount("proc", "/proc", "proc", flags, ""); err != nil {
-			return fmt.Errorf("mounting /proc: %w", err)
+			return nil, fmt.Errorf("mounting /proc: %w", err)
 		}
 	}
-	if os.Getuid() != 0 {
-		return nil // permissions keep others from the rest
+	if os.Getuid() == 0 { // permissions keep others from this
+		// Through core_pattern, for one, the kernel starts a program outside of
+		// every namespace.
+		if err := freeze("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"); err != nil {
+			return nil, err
+		}
+	} else if o.View.Dir == "" {
+		return controls, nil
 	}
-	// Through core_pattern, for one, the kernel starts a program outside of
-	// every namespace.
-	if err := freeze("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"); err != nil {
-		return err
-	}
-	return finishDev()
+	return controls, finishDev()
 }
 
 // hide puts an empty folder over each folder, and over everything else

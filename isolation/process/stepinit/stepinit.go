@@ -28,7 +28,7 @@ package stepinit
 
 // Version is what both ends must agree on. It changes with everything that an
 // end expects of the other, and with what an init protects.
-const Version = "1"
+const Version = "2"
 
 // The names, argv[0], by which the program knows its part.
 const (
@@ -37,8 +37,12 @@ const (
 )
 
 // InNamespaces is the argument of a keeper that is in a user and a mount
-// namespace of its own.
-const InNamespaces = "in-namespaces"
+// namespace of its own, and Closed that of one whose steps in addition write to
+// nothing but what their [View] opens.
+const (
+	InNamespaces = "in-namespaces"
+	Closed       = "closed"
+)
 
 // Is reports whether a program with these arguments was started to be a keeper
 // or an init, and must call [Main] and nothing else.

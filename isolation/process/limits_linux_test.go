@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package process_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/attest-pipeline/attest/frontend/pipeline"
+	"github.com/attest-pipeline/attest/isolation/executor"
+	"github.com/attest-pipeline/attest/isolation/process"
+)
+
+// limited runs a script under limits. Every script is bounded by itself: where
+// the limit fails, it ends all the same.
+func limited(t *testing.T, l pipeline.Limits, script string) (stdout, stderr string, outcome executor.Outcome) {
+	t.Helper()
+	e := process.New(process.Options{})
+	defer e.Close()
+	job := newJob(t, shell(script))
+	job.Limits = l
+	var out, errOut strings.Builder
+	outcome, err := e.Run(t.Context(), job, executor.Streams{Stdout: &out, Stderr: &errOut})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.String(), errOut.String(), outcome
+}
+
+func TestMemoryLimit(t *testing.T) {
+	needNamespaces(t)
+	// Three strings of 40 MB, in one process.
+	stdout, stderr, outcome := limited(t, pipeline.Limits{Memory: 50 << 20}, `perl -e '$a = "x" x 4e7; $b = "y" x 4e7; $c = "z" x 4e7; print "filled\n"'`)
+	if outcome.ExitCode == 0 || stdout != "" {
+		t.Errorf("exit code %d, printed %q", outcome.ExitCode, stdout)
+	}
+	if slices.Contains(outcome.Controls, process.ControlMemoryLimit) {
+		if !strings.Contains(stderr, "limits.memory") {
+			t.Errorf("stderr does not say why: %q", stderr)
+		}
+	} else if !slices.Contains(outcome.Controls, process.ControlMemoryEach) {
+		t.Errorf("controls %q", outcome.Controls)
+	}
+}
+
+func TestPIDsLimit(t *testing.T) {
+	needNamespaces(t)
+	stdout, stderr, outcome := limited(t, pipeline.Limits{PIDs: 20}, `set +e; for i in $(seq 300); do sleep 3 & done 2>/dev/null; ls -d /proc/[0-9]* | wc -l`)
+	if !slices.Contains(outcome.Controls, process.ControlPIDsLimit) && !slices.Contains(outcome.Controls, process.ControlPIDsUser) {
+		t.Fatalf("controls %q", outcome.Controls)
+	}
+	if stdout != "" { // where the shell could count at all
+		if n := strings.TrimSpace(stdout); len(n) > 2 && slices.Contains(outcome.Controls, process.ControlPIDsLimit) {
+			t.Errorf("%s processes", n)
+		}
+	}
+	if outcome.ExitCode != 0 && slices.Contains(outcome.Controls, process.ControlPIDsLimit) && !strings.Contains(stderr, "limits.pids") {
+		t.Errorf("stderr does not say why: %q", stderr)
+	}
+}
+
+func TestFileSizeLimit(t *testing.T) {
+	needNamespaces(t)
+	stdout, _, outcome := limited(t, pipeline.Limits{FileSize: 1 << 20}, `head -c 1000000 /dev/zero > small && echo small; head -c 3000000 /dev/zero > large; echo large`)
+	if stdout != "small\n" || outcome.ExitCode == 0 || !slices.Contains(outcome.Controls, process.ControlFileSizeLimit) {
+		t.Errorf("printed %q, exit code %d, controls %q", stdout, outcome.ExitCode, outcome.Controls)
+	}
+}
+
+func TestCPUsLimit(t *testing.T) {
+	needNamespaces(t)
+	stdout, _, outcome := limited(t, pipeline.Limits{CPUs: 1}, "nproc")
+	if stdout != "1\n" || !slices.Contains(outcome.Controls, process.ControlCPUsAffinity) {
+		t.Errorf("printed %q, controls %q", stdout, outcome.Controls)
+	}
+}
+
+// Nothing is left of the control groups.
+func TestGroupsAreRemoved(t *testing.T) {
+	needNamespaces(t)
+	_, _, outcome := limited(t, pipeline.Limits{Memory: 1 << 30, PIDs: 100, CPUs: 1}, "setsid sleep 100 & true")
+	if os.Getuid() == 0 && !slices.Contains(outcome.Controls, process.ControlPIDsLimit) {
+		t.Skipf("no control groups: %q", outcome.Controls)
+	}
+	for _, pattern := range []string{"/sys/fs/cgroup/attest-step-*", "/sys/fs/cgroup/*/attest-step-*", "/sys/fs/cgroup/*/*/attest-step-*"} {
+		if left, _ := filepath.Glob(pattern); len(left) > 0 {
+			t.Errorf("left: %q", left)
+		}
+	}
+}
