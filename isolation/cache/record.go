@@ -19,8 +19,8 @@ const recordHeader = "attest.result/v1\n"
 
 const (
 	maxRecord = 512 << 20 // about three million outputs
-	maxFacts  = 1 << 20
-	plenty    = 4096 // records for which there is memory before they were seen
+	maxFacts  = 64 << 20  // about half a million files that a step read
+	plenty    = 4096      // records for which there is memory before they were seen
 )
 
 // marshal returns the record of the entry.

@@ -96,9 +96,15 @@ func (w *walk) explain(ctx context.Context) (*Explanation, error) {
 	if e.Reason == "" {
 		e.Reason = cachekey.Reason(e.Changes)
 	}
-	switch _, err := keeper.store.Get(ctx, w.key.Digest); {
+	switch entry, err := keeper.store.Get(ctx, w.key.Digest); {
 	case err == nil:
 		e.Cache, e.Reason = receipt.Hit, ""
+		if facts, err := parseFacts(entry.Facts); err == nil {
+			e.Reason = w.misfit(ctx, facts)
+		}
+		if e.Reason != "" {
+			e.Cache = receipt.Miss
+		}
 	case errors.Is(err, cache.ErrMiss):
 		e.Cache = receipt.Miss
 	default:

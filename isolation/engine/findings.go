@@ -48,6 +48,9 @@ func (w *walk) note(out executor.Outcome) {
 
 // tell names what a step did that it did not declare.
 func (w *walk) tell() {
+	if len(w.facts.Read) > 0 {
+		w.warn("read without declaring it, and runs again when it changes: " + some(paths(w.facts.Read)))
+	}
 	if len(w.facts.Unexpected) > 0 {
 		w.warn("wrote outside its outputs, which is not kept: " + some(w.facts.Unexpected))
 	}

@@ -51,13 +51,18 @@ func found(t *testing.T, step string, out executor.Outcome) (*project, *counter,
 // result with that of a run that used it.
 func TestAHitRestatesWhatWasFoundOut(t *testing.T) {
 	of := func(s string) digest.Digest { return digest.Of([]byte(s)) }
+	program := filepath.Join(t.TempDir(), "p")
+	if err := os.WriteFile(program, []byte("p"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	p, ran, _ := found(t, "network: recorded, caches: {npm: /root/.npm}, secrets: {T: {env: T}}", executor.Outcome{
 		Fetched:    []executor.Fetch{{URL: "https://a", SHA256: digest.OfSHA256([]byte("a"))}},
 		Read:       []executor.File{{Path: "r", Digest: of("r")}},
-		Programs:   []executor.File{{Path: "/bin/p", Digest: of("p")}},
+		Programs:   []executor.File{{Path: program, Digest: of("p")}},
 		Unexpected: []string{"u"}, Modified: []string{"m"},
 	})
 	p.options.Environ = []string{"T=hunter2"}
+	p.write("r", "r")
 	made := p.run().Receipt.Steps[0]
 	used := p.run().Receipt.Steps[0]
 	if ran.take() != "a" || used.Cache != receipt.Hit {

@@ -81,10 +81,20 @@ func (w *walk) currentInputs(ctx context.Context) (tree.Tree, error) {
 // files is what the run knows of the project's files.
 type files struct {
 	digests *statcache.Cache
+	// host is the same for the whole machine: where programs are.
+	host func() (machine, error)
+
+	opened *machine // nil before host was called
 
 	mu    sync.Mutex
 	trees map[int][]tree.Tree // by length
 	walks []tree.Found
+}
+
+// machine is all that there is on this one, for a look at programs.
+type machine struct {
+	root    *os.Root
+	digests *statcache.Cache
 }
 
 // mostWalks bounds how many walks are remembered.
@@ -110,10 +120,20 @@ func (f *files) seen() []tree.Found {
 const inputsDir = "inputs"
 
 func newFiles(root *os.Root, cacheDir string) *files {
-	return &files{
-		digests: statcache.Open(statcache.Options{Dir: filepath.Join(cacheDir, inputsDir), Root: root}),
+	dir := filepath.Join(cacheDir, inputsDir)
+	f := &files{
+		digests: statcache.Open(statcache.Options{Dir: dir, Root: root}),
 		trees:   map[int][]tree.Tree{},
 	}
+	f.host = sync.OnceValues(func() (machine, error) {
+		root, err := os.OpenRoot("/")
+		if err != nil {
+			return machine{}, fmt.Errorf("looking at programs: %w", err)
+		}
+		f.opened = &machine{root, statcache.Open(statcache.Options{Dir: dir, Root: root})}
+		return *f.opened, nil
+	})
+	return f
 }
 
 // share returns t, or a tree with the same entries that another step has
@@ -154,11 +174,18 @@ func (f *files) learn(root *os.Root, left tree.Found) (known tree.Found) {
 	return known
 }
 
-// save lets the next run know.
+// save lets the next run know. Nothing else may be asked afterwards.
 func (f *files) save(warn func(string)) {
 	if err := f.digests.Save(); err != nil {
 		warn(err.Error())
 	}
+	if f.opened == nil {
+		return
+	}
+	if err := f.opened.digests.Save(); err != nil {
+		warn(err.Error())
+	}
+	_ = f.opened.root.Close()
 }
 
 // verifyNeed makes sure that what a needed step left is still what it left:

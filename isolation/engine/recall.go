@@ -83,7 +83,7 @@ func (w *walk) lookUp(ctx context.Context, store *cache.Store) (bool, error) {
 		w.warn("a result in the cache is of no use: " + err.Error())
 		return false, nil
 	}
-	if w.unfit = w.misfit(facts); w.unfit != "" {
+	if w.unfit = w.misfit(ctx, facts); w.unfit != "" {
 		return false, nil
 	}
 	err = w.reuse(ctx, store, entry)
@@ -104,8 +104,9 @@ func (w *walk) lookUp(ctx context.Context, store *cache.Store) (bool, error) {
 }
 
 // misfit says why a result that is there does not do for this run, or nothing:
-// less was asked of the run that made it.
-func (w *walk) misfit(made stepFacts) string {
+// less was asked of the run that made it, or something that it depends on, and
+// that is not in the key, is not what it was.
+func (w *walk) misfit(ctx context.Context, made stepFacts) string {
 	switch {
 	case w.run.Strict && !made.Strict:
 		return "last run without --strict"
@@ -116,7 +117,7 @@ func (w *walk) misfit(made stepFacts) string {
 	case w.step.Attestation.Reproducible && made.Reproduction == nil:
 		return "not yet run twice"
 	}
-	return ""
+	return w.outdated(ctx, made)
 }
 
 // reuse makes the entry's outputs those of the project. An error that matches

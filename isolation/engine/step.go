@@ -6,11 +6,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/attest-pipeline/attest/attestation/digest"
 	"github.com/attest-pipeline/attest/attestation/receipt"
+	"github.com/attest-pipeline/attest/attestation/tree"
 	"github.com/attest-pipeline/attest/frontend/plan"
 	"github.com/attest-pipeline/attest/isolation/cache"
 	"github.com/attest-pipeline/attest/isolation/cachekey"
@@ -38,6 +41,9 @@ type walk struct {
 	secrets []executor.Secret
 	fixed   *executor.Determinism // nil where nothing is
 	mask    *mask.Masker          // of the secrets; nil before they are read, and where there are none
+	// stamp is when the step began, by the clock of the project's file system:
+	// what was changed since may have been changed after it was read.
+	stamp int64
 
 	dir   string // the step's own folder in .attest/tmp, relative to the project; empty where there is none yet
 	env   environment
@@ -242,6 +248,9 @@ func (w *walk) execute(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := w.discover(ctx, &out); err != nil {
+		return err
+	}
 	w.note(out)
 	if err := w.sameImage(out.Image); err != nil {
 		return err
@@ -309,8 +318,15 @@ func (w *walk) doing(what string) { w.progress(executor.Progress{Doing: what}) }
 
 // makeDir makes the step's own folder.
 func (w *walk) makeDir() (err error) {
-	w.dir, err = w.run.space.makeStepDir(w.step.Index)
-	return err
+	if w.dir, err = w.run.space.makeStepDir(w.step.Index); err != nil {
+		return err
+	}
+	info, err := w.run.root.Lstat(filepath.FromSlash(w.staging()))
+	if err != nil {
+		return err
+	}
+	w.stamp = tree.StatOf(info).Ctime
+	return nil
 }
 
 // removeDir gives the disk back. What resists is no harm to this run, and the

@@ -105,6 +105,10 @@ const (
 	ControlNoNetwork = stepinit.ControlNoNetwork
 	// ControlNoNewPrivileges says that no program gave the step more rights.
 	ControlNoNewPrivileges = stepinit.ControlNoNewPrivs
+	// ControlReadsTraced says that the outcome names every file of the project
+	// that the step opened without declaring it, and every program that it
+	// executed, unless it did so in a mount namespace that it had made.
+	ControlReadsTraced = "reads-traced"
 
 	// ControlCPUsLimit, ControlMemoryLimit and ControlPIDsLimit say that a
 	// control group kept the whole step to the limit.

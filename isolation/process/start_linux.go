@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"time"
@@ -141,21 +140,41 @@ func (e *Executor) startWith(ctx context.Context, p protection, at place, job ex
 		return executor.Outcome{}, err
 	}
 	o.Limits = l.forInit(&e.keepers.cpus)
+	t := k.trace(&o)
+	defer t.finish()
 	begun := time.Now()
 	in, err := k.startInit(o, streams, l.files)
 	l.started()
 	if err != nil {
 		return executor.Outcome{}, err
 	}
-	said, err := in.wait(limited)
-	outcome := executor.Outcome{ExitCode: said.Code, Duration: said.Duration, Engine: engine}
+	said, err := in.wait(limited, t)
+	outcome, err := c.outcome(ctx, said, err)
+	if err != nil {
+		return executor.Outcome{}, err
+	}
+	if outcome.TimedOut {
+		outcome.Duration = time.Since(begun)
+	}
 	outcome.Controls = slices.Concat(p.controls(), said.Controls, l.controls)
+	if over, ok := at.(*overlay); ok && t.finish() {
+		outcome.Controls = append(outcome.Controls, ControlReadsTraced)
+		t.tell(over, &outcome)
+	}
 	slices.Sort(outcome.Controls)
+	l.explain(outcome, streams)
+	return outcome, nil
+}
+
+// outcome is what a command came to whose init said this, or was waited for in
+// vain.
+func (c *command) outcome(ctx context.Context, said stepinit.Report, err error) (executor.Outcome, error) {
+	outcome := executor.Outcome{ExitCode: said.Code, Duration: said.Duration, Engine: engine}
 	switch {
 	case context.Cause(ctx) != nil && err != nil:
 		return executor.Outcome{}, context.Cause(ctx)
 	case errors.Is(err, errTimeout):
-		outcome.ExitCode, outcome.TimedOut, outcome.Duration = executor.ExitTimeout, true, time.Since(begun)
+		outcome.ExitCode, outcome.TimedOut = executor.ExitTimeout, true
 		return outcome, nil
 	case err != nil:
 		return executor.Outcome{}, err
@@ -164,17 +183,7 @@ func (e *Executor) startWith(ctx context.Context, p protection, at place, job ex
 	case said.NotRun != "":
 		return executor.Outcome{}, fmt.Errorf("starting %s: %s", c.name, said.NotRun)
 	}
-	l.explain(outcome, streams)
 	return outcome, nil
-}
-
-// initProcess is a running init, seen from outside.
-type initProcess struct {
-	keeper *keeper
-	id     uint64
-	conn   *os.File // its other end is closed when nothing of the step is left
-	fd     int      // of conn
-	out    *output
 }
 
 // order returns what the step's init is told.
@@ -205,71 +214,4 @@ func (e *Executor) order(p protection, at place, job executor.Job, c *command) (
 		}
 	}
 	return o, nil
-}
-
-// startInit has an init started and tells it what to run.
-func (k *keeper) startInit(o stepinit.Order, streams executor.Streams, more []*os.File) (*initProcess, error) {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("making a socket pair: %w", err)
-	}
-	theirs := os.NewFile(uintptr(pair[1]), "connection")
-	defer theirs.Close()
-	if err := unix.SetNonblock(pair[0], true); err != nil {
-		_ = unix.Close(pair[0])
-		return nil, err
-	}
-	in := &initProcess{keeper: k, conn: os.NewFile(uintptr(pair[0]), "connection"), fd: pair[0]}
-	if in.out, err = newOutput(streams); err != nil {
-		_ = in.conn.Close()
-		return nil, err
-	}
-	in.id, err = k.ask(stepinit.Request{Kind: stepinit.Start, Spaces: o.Spaces}, append([]*os.File{in.out.files[0], in.out.files[1], theirs}, more...)...)
-	in.out.started()
-	if err != nil {
-		_ = in.conn.Close()
-		_ = in.out.wait(drainLimit)
-		return nil, err
-	}
-	o.Hide = k.mounts.reach(o.Hide)
-	// An init that ended already says why, or that it says nothing does.
-	_, _ = in.conn.Write(o.Marshal())
-	return in, nil
-}
-
-// wait waits for the end of the init and of all that it looked after. When ctx
-// ends first, the error is its cause.
-func (in *initProcess) wait(ctx context.Context) (stepinit.Report, error) {
-	defer in.conn.Close()
-	ended := make(chan []byte, 1)
-	go func() {
-		// The connection may end with an error where the init left something
-		// unread; what it said came before.
-		text, _ := io.ReadAll(in.conn)
-		ended <- text
-	}()
-	select {
-	case text := <-ended:
-		outErr := in.out.wait(heldOpenLimit)
-		said, ok := stepinit.ParseReport(text)
-		switch {
-		case errors.Is(outErr, errHeldOpen):
-			return stepinit.Report{}, outErr
-		case !ok:
-			return stepinit.Report{}, errors.New("a step's init ended without a report")
-		case outErr != nil:
-			return stepinit.Report{}, fmt.Errorf("passing on what the command printed: %w", outErr)
-		}
-		return said, nil
-	case <-ctx.Done():
-	}
-	_ = unix.Shutdown(in.fd, unix.SHUT_WR) // which tells the init to stop
-	select {
-	case <-ended:
-	case <-time.After(stopLimit):
-		_, _ = in.keeper.ask(stepinit.Request{Kind: stepinit.Kill, ID: in.id})
-		<-ended
-	}
-	_ = in.out.wait(drainLimit)
-	return stepinit.Report{}, context.Cause(ctx)
 }

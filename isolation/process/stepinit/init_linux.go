@@ -128,6 +128,9 @@ func (o Order) prepare() (controls []string, err error) {
 			return nil, err
 		}
 		controls = append(controls, inForce...)
+		if err := o.showMounts(); err != nil {
+			return nil, err
+		}
 		if err := giveUp(); err != nil {
 			return nil, err
 		}

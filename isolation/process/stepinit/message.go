@@ -86,7 +86,15 @@ type Order struct {
 	// started with [Closed].
 	View   View
 	Limits Limits
+	// Watch are folders that mounts of the step stand at. Where there are any,
+	// the init sends its mount namespace and those that it could open, in this
+	// order and with one byte, and waits for one byte before it starts the
+	// command.
+	Watch []string
 }
+
+// MostWatched is how many folders fit into one message.
+const MostWatched = 250
 
 // Limits are what the kernel keeps a step to. Zero fields do not limit.
 type Limits struct {
@@ -117,7 +125,7 @@ const maxOrder = 64 << 20
 // Marshal returns the bytes that an init reads, their number before them.
 func (o Order) Marshal() []byte {
 	b := make([]byte, 4, 4096)
-	for _, list := range [][]string{o.Argv, o.Env, {o.Dir}, o.Hide, o.View.strings()} {
+	for _, list := range [][]string{o.Argv, o.Env, {o.Dir}, o.Hide, o.View.strings(), o.Watch} {
 		b = appendStrings(b, list)
 	}
 	b = binary.AppendUvarint(b, o.Spaces)
@@ -192,6 +200,7 @@ func ReadOrder(r io.Reader) (Order, error) {
 	var ok bool
 	o.Hide = p.strings()
 	o.View, ok = parseView(p.strings())
+	o.Watch = p.strings()
 	o.Spaces, o.Limits = p.number(), p.limits()
 	if !ok || p.bad || len(p.rest) > 0 {
 		return Order{}, errors.New("reading an order: it is damaged")
