@@ -18,7 +18,19 @@ import (
 	"github.com/attest-pipeline/attest/isolation/process"
 )
 
-// children returns the processes that this one started, by their first argument.
+// newKeeper returns the keeper that is there now and was not before, 0 for none.
+func newKeeper(t *testing.T, before map[string]int) int {
+	t.Helper()
+	for name, pid := range children(t) {
+		if strings.HasPrefix(name, "attest-step-keeper ") && before[name] == 0 {
+			return pid
+		}
+	}
+	return 0
+}
+
+// children returns the processes that this one started, by their first argument
+// and their number.
 func children(t *testing.T) map[string]int {
 	t.Helper()
 	found := map[string]int{}
@@ -38,7 +50,7 @@ func children(t *testing.T) map[string]int {
 		if _, err := fmt.Sscan(filepath.Base(filepath.Dir(name)), &pid); err != nil {
 			t.Fatal(err)
 		}
-		found[program] = pid
+		found[fmt.Sprintf("%s %d", program, pid)] = pid
 	}
 	return found
 }
@@ -73,8 +85,8 @@ func TestKeeperIsKilled(t *testing.T) {
 	e := process.New(process.Options{})
 	before := children(t)
 	printed(t, e, newJob(t, shell("true")))
-	keeper, ok := children(t)["attest-step-keeper"]
-	if !ok || keeper == before["attest-step-keeper"] {
+	keeper := newKeeper(t, before)
+	if keeper == 0 {
 		t.Fatal("no keeper is found")
 	}
 	if err := unix.Kill(keeper, unix.SIGKILL); err != nil {
@@ -186,7 +198,7 @@ func TestOwnerIsKilled(t *testing.T) {
 	if os.Getenv("ATTEST_TEST_OWNER") != "" {
 		e := process.New(process.Options{})
 		_, _ = e.Run(t.Context(), newJob(t, shell("true")), executor.Streams{})
-		fmt.Println("keeper", children(t)["attest-step-keeper"])
+		fmt.Println("keeper", newKeeper(t, nil))
 		time.Sleep(time.Minute)
 		return
 	}

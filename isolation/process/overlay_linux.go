@@ -64,6 +64,9 @@ func (o *overlay) prepare(ctx context.Context) error {
 		}
 	}
 	hidden, err := o.earlier(ctx)
+	if err == nil && o.job.Strict {
+		hidden, err = o.foreign(hidden)
+	}
 	if err != nil {
 		return err
 	}
@@ -95,6 +98,48 @@ func (o *overlay) earlier(ctx context.Context) ([]string, error) {
 		}
 	}
 	return paths, nil
+}
+
+// foreign returns the paths of all that stands in the project and is no input,
+// the fewest that have it at or below them, and with them those of the earlier
+// outputs.
+func (o *overlay) foreign(earlier []string) ([]string, error) {
+	own := map[string]bool{".": true, ".attest": true} // which is hidden otherwise
+	for _, e := range o.job.Inputs.Entries() {
+		for p := e.Path; !own[p]; p = path.Dir(p) {
+			own[p] = true
+		}
+	}
+	for p := path.Clean(o.job.WorkingDir); !own[p]; p = path.Dir(p) {
+		own[p] = true
+	}
+	var hidden []string
+	for p := range own {
+		info, err := o.root.Lstat(filepath.FromSlash(p))
+		if err != nil || !info.IsDir() || p == ".attest" {
+			continue
+		}
+		f, err := o.root.Open(filepath.FromSlash(p))
+		if err != nil {
+			return nil, err
+		}
+		names, err := f.Readdirnames(-1)
+		_ = f.Close()
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range names {
+			if at := path.Join(p, name); !own[at] {
+				hidden = append(hidden, at)
+			}
+		}
+	}
+	for _, p := range earlier {
+		if own[p] {
+			hidden = append(hidden, p)
+		}
+	}
+	return hidden, nil
 }
 
 // whole returns the output that names p, or a folder above it, as it is, where

@@ -35,6 +35,10 @@
 // step changes what a shell or another program will run later. A step that has
 // to write elsewhere names the folder as one of its caches.
 //
+// Under Job.Strict the step sees of the project its inputs and nothing else, and
+// its home is empty and its own, caches included. What is put in the project by
+// others while it runs, and was not there before, it may see.
+//
 // Where no overlay is to be had, a step writes to the project itself, and to the
 // machine as its user may. Outputs from earlier are then moved aside before the
 // command runs; see [PutBack].

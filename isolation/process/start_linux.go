@@ -26,7 +26,7 @@ func Main() int { return stepinit.Main(os.Args) }
 func abilities() []executor.Ability {
 	return []executor.Ability{
 		executor.AbilityCaches, executor.AbilityDeterministic, executor.AbilityLimits, executor.AbilityNoNetwork,
-		executor.AbilityVariation,
+		executor.AbilityStrict, executor.AbilityVariation,
 	}
 }
 
@@ -89,6 +89,9 @@ func (e *Executor) start(ctx context.Context, root *os.Root, job executor.Job, c
 		var outcome executor.Outcome
 		outcome, err = e.startIn(ctx, p, root, job, c, streams)
 		var refused *refusedError
+		if errors.As(err, &refused) && job.Strict {
+			return executor.Outcome{}, unavailable([]string{ControlProjectOverlay}, "the kernel refuses: "+refused.what)
+		}
 		if !errors.As(err, &refused) {
 			if err == nil {
 				e.keepers.granted.CompareAndSwap(0, int32(i+1))
@@ -142,6 +145,9 @@ func (e *Executor) startWith(ctx context.Context, p protection, at place, job ex
 	o.Limits = l.forInit(&e.keepers.cpus)
 	t := k.trace(&o)
 	defer t.finish()
+	if job.Strict && t == nil {
+		return executor.Outcome{}, unavailable([]string{ControlReadsTraced}, "only root may watch what a step reads, on a machine that does not have too many mounts")
+	}
 	begun := time.Now()
 	in, err := k.startInit(o, streams, l.files)
 	l.started()
@@ -160,6 +166,9 @@ func (e *Executor) startWith(ctx context.Context, p protection, at place, job ex
 	if over, ok := at.(*overlay); ok && t.finish() {
 		outcome.Controls = append(outcome.Controls, ControlReadsTraced)
 		t.tell(over, &outcome)
+	}
+	if job.Strict && !slices.Contains(outcome.Controls, ControlReadsTraced) {
+		return executor.Outcome{}, errors.New("under --strict: the kernel could not tell everything that the step read")
 	}
 	slices.Sort(outcome.Controls)
 	l.explain(outcome, streams)
@@ -205,7 +214,11 @@ func (e *Executor) order(p protection, at place, job executor.Job, c *command) (
 	if over, ok := at.(*overlay); ok {
 		o.View = over.view()
 		o.Hide = append(o.Hide, over.dir)
+		o.View.HomeEmpty = job.Strict
 		o.View.Home, o.View.Writable = e.home(c.env)
+		if job.Strict {
+			o.View.Writable = nil
+		}
 		for _, cache := range job.Caches {
 			if err := os.MkdirAll(cache.Path, 0o755); err != nil {
 				return stepinit.Order{}, fmt.Errorf("making the cache %s: %w", cache.Name, err)
