@@ -171,7 +171,7 @@ func TestPutRefusesWhatIsNotWhatItSays(t *testing.T) {
 			_ = os.Rename(filepath.Join(dir, "out"), filepath.Join(dir, "moved"))
 			writeTo(t, dir, "out", "-> moved")
 		},
-		"facts": func(r *cache.Result, _ string) { r.Facts = make([]byte, 2<<20) },
+		"facts": func(r *cache.Result, _ string) { r.Facts = make([]byte, 65<<20) },
 		"log":   func(r *cache.Result, dir string) { r.LogFile = filepath.Join(dir, "no.log") },
 	} {
 		t.Run(name, func(t *testing.T) {
