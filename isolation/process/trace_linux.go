@@ -22,8 +22,8 @@ import (
 // of anybody else in it, and nothing that the step can do about it: the kernel
 // tells which file was opened, not which name somebody said.
 //
-// Watching mounts is for root alone. It takes 2 % of the time of a go build; see
-// ARCHITECTURE.md for what else was tried.
+// Watching mounts is for root alone. ARCHITECTURE.md says what it costs, and why
+// it is not done in another way.
 type trace struct {
 	project string // its path
 
