@@ -4,7 +4,6 @@ package buildkitd_test
 
 import (
 	"context"
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -261,9 +260,14 @@ func TestStateOnOverlay(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := errors.Join(d.Stop(context.Background()), syscall.Unmount(filepath.Join(base, "merged"), 0)); err != nil {
+		if err := d.Stop(context.Background()); err != nil {
 			t.Error(err)
 		}
+		// The engine lets go of its lock a moment before the last of its files,
+		// the log that it was started with, is closed.
+		eventually(t, 20*time.Second, "the state folder is unmounted", func() bool {
+			return syscall.Unmount(d.StateDir, 0) == nil
+		})
 	})
 	s := ensure(t, d)
 	if s.Snapshotter != "native" {
