@@ -22,10 +22,9 @@ func run() int {
 	}
 	collectLater()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	// The first signal asks, the second one ends the program.
-	defer context.AfterFunc(ctx, stop)()
-	ctx, release := untilUnread(ctx)
-	defer release()
-	return cli.Main(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	// The first signal asks, the second one ends the program. Nothing is stopped
+	// at the end: the program is over, and to take back each signal would cost a
+	// turn of the thread that they come to.
+	context.AfterFunc(ctx, stop)
+	return cli.Main(untilUnread(ctx), os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 }

@@ -7,4 +7,4 @@ package main
 import "context"
 
 // untilUnread returns ctx: this system has no signal for a broken pipe.
-func untilUnread(ctx context.Context) (_ context.Context, stop func()) { return ctx, func() {} }
+func untilUnread(ctx context.Context) context.Context { return ctx }

@@ -19,8 +19,8 @@ var errUnread = errors.New("nobody reads the output any more")
 // untilUnread returns a context that ends when whoever reads our output goes
 // away: that ends a run as Ctrl-C does, instead of leaving its steps behind.
 // The signal alone does not tell, because it comes for every broken connection,
-// that to an engine which died among them.
-func untilUnread(ctx context.Context) (_ context.Context, stop func()) {
+// that to an engine which died among them. It lasts as long as the program.
+func untilUnread(ctx context.Context) context.Context {
 	ctx, cancel := context.WithCancelCause(ctx)
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGPIPE)
@@ -31,11 +31,7 @@ func untilUnread(ctx context.Context) (_ context.Context, stop func()) {
 			}
 		}
 	}()
-	return ctx, func() {
-		signal.Stop(signals)
-		close(signals)
-		cancel(context.Canceled)
-	}
+	return ctx
 }
 
 // unread reports whether f is a pipe that nobody reads from.

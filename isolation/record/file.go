@@ -29,6 +29,10 @@ func reserve(dir, stem, ending string) (*reservation, error) {
 		if n > 1 {
 			name = fmt.Sprintf("%s_%d", stem, n)
 		}
+		path := filepath.Join(dir, name+ending)
+		if _, err := os.Lstat(path); err == nil {
+			continue // most of the taken ones, without making a file
+		}
 		hidden := filepath.Join(dir, "."+name+ending+".new")
 		f, err := os.OpenFile(hidden, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 		if errors.Is(err, fs.ErrExist) {
@@ -37,12 +41,12 @@ func reserve(dir, stem, ending string) (*reservation, error) {
 		if err != nil {
 			return nil, err
 		}
-		r := &reservation{name: name, path: filepath.Join(dir, name+ending), file: f}
+		r := &reservation{name: name, path: path, file: f}
 		_, err = os.Lstat(r.path)
 		if errors.Is(err, fs.ErrNotExist) {
 			return r, nil
 		}
-		r.release()
+		r.release() // somebody was faster
 		if err != nil {
 			return nil, err
 		}
@@ -50,7 +54,9 @@ func reserve(dir, stem, ending string) (*reservation, error) {
 }
 
 // publish writes data and lets it appear under the name.
-func (r *reservation) publish(data []byte) error { return fill(r.file, r.path, data) }
+func (r *reservation) publish(data []byte, lasting bool) error {
+	return fill(r.file, r.path, data, lasting)
+}
 
 // release removes the hidden file.
 func (r *reservation) release() {
@@ -58,11 +64,11 @@ func (r *reservation) release() {
 	_ = os.Remove(r.file.Name())
 }
 
-// fill writes data to the file, and from the file to the disk, and gives it its
-// path. A hard link, unlike a rename, replaces nothing.
-func fill(f *os.File, path string, data []byte) error {
+// fill writes data to the file, where it is to be lasting from the file to the
+// disk, and gives it its path. A hard link, unlike a rename, replaces nothing.
+func fill(f *os.File, path string, data []byte, lasting bool) error {
 	_, err := f.Write(data)
-	if err == nil {
+	if err == nil && lasting {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
@@ -72,7 +78,7 @@ func fill(f *os.File, path string, data []byte) error {
 }
 
 // writeNew writes a file that must not be there.
-func writeNew(path string, data []byte) error {
+func writeNew(path string, data []byte, lasting bool) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
@@ -84,17 +90,18 @@ func writeNew(path string, data []byte) error {
 	if err := f.Chmod(0o644); err != nil {
 		return errors.Join(err, f.Close())
 	}
-	return fill(f, path, data)
+	return fill(f, path, data, lasting)
 }
 
-// writeOnce writes a file whose name is that of its content, unless it is there.
+// writeOnce writes a lasting file whose name is that of its content, unless it is
+// there.
 func writeOnce(path string, data func() ([]byte, error)) error {
 	if _, err := os.Lstat(path); err == nil {
 		return nil
 	}
 	text, err := data()
 	if err == nil {
-		err = writeNew(path, text)
+		err = writeNew(path, text, true)
 	}
 	if errors.Is(err, fs.ErrExist) {
 		return nil // somebody else was faster, with the same content

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/attest-pipeline/attest/attestation/dsse"
 	"github.com/attest-pipeline/attest/attestation/intoto"
@@ -44,6 +45,14 @@ type Options struct {
 	Signer keys.Signer
 }
 
+// lasting reports whether what is written must outlast a crash of the machine in
+// the next seconds: the facts of a step that ran cannot be had again. A run that
+// repeated nothing can be asked for once more, at the price that it would now pay
+// for waiting for the disk; a receipt that a crash cut short fails verification.
+func (o Options) lasting() bool {
+	return slices.ContainsFunc(o.Record.Receipt.Steps, func(s receipt.Step) bool { return s.Cache != receipt.Hit })
+}
+
 // Paths are the absolute paths of what was written.
 type Paths struct {
 	Receipt    string
@@ -54,6 +63,7 @@ type Paths struct {
 // finds a receipt finds all that belongs to it. A run that did not succeed has
 // no statement of its own, since a statement would vouch for its outputs; nor
 // has a step that did not. Several processes may write to one Dir at once.
+// Where a step ran, all is on the disk when Write returns (fsync(2)).
 //
 // Writing a receipt matters most after an interruption, so an ended ctx does
 // not keep Write from its work.
@@ -85,7 +95,7 @@ func Write(ctx context.Context, o Options) (Paths, error) {
 			return Paths{}, fmt.Errorf("writing statements: %w", err)
 		}
 	}
-	if err := file.publish(text); err != nil {
+	if err := file.publish(text, o.lasting()); err != nil {
 		return Paths{}, fmt.Errorf("writing the receipt: %w", err)
 	}
 	return paths, nil
@@ -173,7 +183,7 @@ func (o Options) writeStatement(name string, statement []byte) ([]string, error)
 		data   []byte
 	}{{".dsse.json", envelope}, {".sigstore.json", bundle}, {".intoto.jsonl", envelope}} {
 		p := filepath.Join(o.Dir, attestationsDir, name+f.ending)
-		if err := writeNew(p, f.data); err != nil {
+		if err := writeNew(p, f.data, o.lasting()); err != nil {
 			return nil, err
 		}
 		paths = append(paths, p)

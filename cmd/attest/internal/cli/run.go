@@ -291,6 +291,13 @@ func (c *runCmd) finish(ctx context.Context, env *Env, settings *config.Set, roo
 		env.note("warning: this system could not keep %s/keys out of reach of %s", stateDir, strings.Join(names, ", "))
 	}
 
+	if !env.json {
+		defer func() { _ = env.print("%s", result.Receipt) }() // last, whatever verification says
+	}
+	check := settings.Bool(config.Verify)
+	if c.Output == "" && !check {
+		return nil
+	}
 	data, err := readFile(paths.Receipt)
 	if err != nil {
 		return fmt.Errorf("reading the receipt: %w", err)
@@ -300,10 +307,7 @@ func (c *runCmd) finish(ctx context.Context, env *Env, settings *config.Set, roo
 			return fmt.Errorf("copying the receipt: %w", err)
 		}
 	}
-	if !env.json {
-		defer func() { _ = env.print("%s", result.Receipt) }() // last, whatever verification says
-	}
-	if !settings.Bool(config.Verify) {
+	if !check {
 		return nil
 	}
 	o := verify.Options{Root: root, Pipeline: env.path(c.File), UnsafeSkipSignature: signer == nil}
