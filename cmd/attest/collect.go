@@ -8,7 +8,7 @@ import (
 	"runtime/debug"
 )
 
-// collectLater puts off the first garbage collection until the heap has 32 MB
+// collectLater puts off the first garbage collection until the heap has 64 MB
 // instead of 4: most runs end before, and need none. From then on it comes when
 // half of what is in use was added, not as much again: with 100,000 new files the
 // peak is lower by a sixth or more, and the run takes no longer.
@@ -16,7 +16,7 @@ func collectLater() {
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
 		return // the user has decided
 	}
-	const factor, later = 8, 50
+	const factor, later = 16, 50
 	debug.SetGCPercent(factor * 100)
 	runtime.AddCleanup(new([16]byte), func(percent int) { debug.SetGCPercent(percent) }, later)
 }

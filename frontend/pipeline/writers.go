@@ -14,7 +14,12 @@ type Writers struct {
 	// at holds every output by the folder, or the path itself, that it begins
 	// with: what covers a path is found by going up from it.
 	at map[string][]output
+	// lengths has the lengths of at's keys, all from the last on as one: of the
+	// folders around a path, most need no look into at.
+	lengths *[maxLength + 1]bool
 }
+
+const maxLength = 255
 
 type output struct {
 	step    int
@@ -32,7 +37,7 @@ func (p *Pipeline) Writers() Writers {
 	return w
 }
 
-func newWriters(n int) Writers { return Writers{make(map[string][]output, n)} }
+func newWriters(n int) Writers { return Writers{make(map[string][]output, n), new([maxLength + 1]bool)} }
 
 // maxGlobs bounds how many outputs with wildcards begin in one folder, for each
 // path in it is held against all of them.
@@ -52,6 +57,7 @@ func (w Writers) add(step int, patterns []Pattern) (tooMany *Pattern) {
 				return pat
 			}
 			w.at[base] = append(w.at[base], output{step, pat, g})
+			w.lengths[min(len(base), maxLength)] = true
 		}
 	}
 	return nil
@@ -62,7 +68,11 @@ func (w Writers) add(step int, patterns []Pattern) (tooMany *Pattern) {
 // stops when yield returns false.
 func (w Writers) Covering(name string, yield func(step int, pattern *Pattern) bool) {
 	for dir := name; len(w.at) > 0; dir = above(dir) {
-		for _, o := range w.at[dir] {
+		var begin []output
+		if w.lengths[min(len(dir), maxLength)] {
+			begin = w.at[dir]
+		}
+		for _, o := range begin {
 			if o.pattern.Glob && !o.glob.Covers(name) {
 				continue
 			}

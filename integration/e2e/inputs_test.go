@@ -49,7 +49,7 @@ steps:
 			t.Fatalf("the step saw %s files", got)
 		}
 		t.Logf("%s run: %s, %d MB", round, took.Round(10*time.Millisecond), peak)
-		if peak >= 150 {
+		if peak >= 180 {
 			t.Errorf("the %s run took %d MB", round, peak)
 		}
 		if took > 2*time.Minute {
