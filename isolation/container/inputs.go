@@ -43,15 +43,19 @@ type inputs struct {
 	mu      sync.Mutex
 	changed error           // the first *executor.InputChangedError
 	failed  func(err error) // told of it
-	order   []tree.Entry    // in the order of a walk
+	order   []*tree.Entry   // in the order of a walk
 }
 
 var _ fsutil.FS = (*inputs)(nil)
 
 func newInputs(root *os.Root, t tree.Tree, key []byte, report *reporter) *inputs {
 	in := &inputs{root: root, tree: t, key: key, report: report, failed: func(error) {}}
-	in.order = slices.Clone(t.Entries())
-	slices.SortFunc(in.order, func(a, b tree.Entry) int { return fsutil.ComparePath(a.Path, b.Path) })
+	entries := t.Entries()
+	in.order = make([]*tree.Entry, len(entries))
+	for i := range entries {
+		in.order[i] = &entries[i]
+	}
+	slices.SortFunc(in.order, func(a, b *tree.Entry) int { return fsutil.ComparePath(a.Path, b.Path) })
 	return in
 }
 
@@ -92,10 +96,10 @@ func (in *inputs) Walk(ctx context.Context, _ string, fn gofs.WalkDirFunc) error
 		if e.Kind == tree.Dir {
 			last = e.Path
 		}
-		if err := in.check(e); err != nil {
+		if err := in.check(*e); err != nil {
 			return err
 		}
-		if err := call(fn, in.stat(e)); err != nil {
+		if err := call(fn, in.stat(*e)); err != nil {
 			return err
 		}
 	}
