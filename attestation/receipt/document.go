@@ -65,6 +65,9 @@ type stepDoc struct {
 	Fetched      []fetchDoc        `json:"fetched,omitempty" yaml:"rows"`
 	Read         []fileDoc         `json:"read,omitempty" yaml:"rows"`
 	Programs     []fileDoc         `json:"programs,omitempty" yaml:"rows"`
+	Missing      []string          `json:"missing,omitempty" yaml:"word"`
+	NoPrograms   []string          `json:"missing_programs,omitempty" yaml:"word"`
+	Unread       []string          `json:"unread,omitempty" yaml:"word"`
 	Unexpected   []string          `json:"unexpected,omitempty" yaml:"word"`
 	Modified     []string          `json:"modified,omitempty" yaml:"word"`
 	Reproduction *reproductionDoc  `json:"reproduction,omitempty" yaml:"map"`
@@ -164,6 +167,7 @@ func stepOf(s *Step) stepDoc {
 		Network: s.Network, Controls: s.Controls, Image: s.Image, Env: s.Env,
 		Caches: s.Caches, Secrets: s.Secrets, Fetched: fetchesOf(s.Fetched),
 		Read: filesOf(s.Read), Programs: filesOf(s.Programs),
+		Missing: s.Missing, NoPrograms: s.MissingPrograms, Unread: s.Unread,
 		Unexpected: s.Unexpected, Modified: s.Modified, Reproduction: reproductionOf(s.Reproduction),
 		PassEnv: s.PassEnv, Needs: s.Needs,
 		Inputs: pathsOf(s.Inputs), Outputs: pathsOf(s.Outputs), Log: s.Log.String(),
@@ -205,6 +209,7 @@ func (d *document) receipt() (*Receipt, error) {
 			Network: s.Network, Controls: s.Controls, Image: s.Image, Env: s.Env,
 			Caches: s.Caches, Secrets: s.Secrets, Fetched: c.fetches(s.Fetched),
 			Read: c.files(s.Read), Programs: c.files(s.Programs),
+			Missing: s.Missing, MissingPrograms: s.NoPrograms, Unread: s.Unread,
 			Unexpected: s.Unexpected, Modified: s.Modified, Reproduction: s.Reproduction.reproduction(),
 			PassEnv: s.PassEnv, Needs: s.Needs,
 			Inputs: c.paths(s.Inputs), Outputs: c.paths(s.Outputs), Log: c.digest(s.Log),

@@ -70,10 +70,15 @@ func (d *reproductionDoc) reproduction() *Reproduction {
 func (c *checker) findings(where string, s *Step) {
 	c.names(where+": caches", s.Caches)
 	c.names(where+": secrets", s.Secrets)
-	c.names(where+": unexpected", s.Unexpected)
-	c.names(where+": modified", s.Modified)
-	for _, p := range append(s.Unexpected[:len(s.Unexpected):len(s.Unexpected)], s.Modified...) {
-		c.want(cleanPath(p), "%s: %q is not a clean relative path", where, p)
+	c.names(where+": missing_programs", s.MissingPrograms)
+	for _, list := range []struct {
+		what  string
+		paths []string
+	}{{"missing", s.Missing}, {"unread", s.Unread}, {"unexpected", s.Unexpected}, {"modified", s.Modified}} {
+		c.names(where+": "+list.what, list.paths)
+		for _, p := range list.paths {
+			c.want(cleanPath(p), "%s: %s: %q is not a clean relative path", where, list.what, p)
+		}
 	}
 	for i, f := range s.Fetched {
 		c.text(where+": fetched", f.URL)

@@ -104,6 +104,12 @@ type Step struct {
 	// Programs those of the host that it executed; both ordered by path.
 	Read     []File
 	Programs []File
+	// Missing are paths of the project that it looked for and that were not
+	// there, MissingPrograms names that it looked for in its PATH, Unread inputs
+	// that it never opened: all ordered, and only where the run was traced.
+	Missing         []string
+	MissingPrograms []string
+	Unread          []string
 	// Unexpected are paths of the project that it wrote outside its outputs,
 	// Modified are inputs that it changed; both ordered.
 	Unexpected   []string

@@ -116,6 +116,7 @@ STEP = [
     ("isolation", "word", False), ("network", "word", True), ("controls", "words", True),
     ("caches", "words", True), ("secrets", "words", True), ("fetched", ("rows", FETCH), True),
     ("read", ("rows", FILE), True), ("programs", ("rows", FILE), True),
+    ("missing", "words", True), ("missing_programs", "words", True), ("unread", "words", True),
     ("unexpected", "words", True), ("modified", "words", True),
     ("reproduction", ("map", REPRODUCTION), True),
     ("image", "text", True), ("env", "env", True), ("pass_env", "words", True),
@@ -318,10 +319,11 @@ def check_findings(s, want, is_blake3):
     def ordered(keys):
         return all(a < b for a, b in zip(keys, keys[1:]))
 
-    for key in ("caches", "secrets", "unexpected", "modified"):
+    paths = ("missing", "unread", "unexpected", "modified")
+    for key in ("caches", "secrets", "missing_programs") + paths:
         names = [n.encode() for n in s.get(key, [])]
         want(all(names) and ordered(names), key)
-    want(all(map(is_clean, s.get("unexpected", []) + s.get("modified", []))), "unexpected or modified")
+        want(key not in paths or all(map(is_clean, s.get(key, []))), "path in " + key)
     fetched = s.get("fetched", [])
     want(all(f["url"] and re.fullmatch("[0-9a-f]{64}", f["sha256"]) for f in fetched), "fetched")
     want(ordered([(f["url"].encode(), f["sha256"]) for f in fetched]), "fetched out of order")

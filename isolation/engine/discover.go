@@ -20,6 +20,7 @@ import (
 
 // Discovered inputs are what a step depends on besides its key: files of the
 // project that it read without declaring them, and programs that it executed.
+// A traced step also depends on what it looked for and did not find.
 // They are known when it has run, are kept with its result, and decide whether
 // that is used again.
 
@@ -122,6 +123,9 @@ func (w *walk) outdated(ctx context.Context, made stepFacts) string {
 	if changed := differing(ctx, w.run.files.digests, w.run.root, made.Read, func(p string) string { return p }); len(changed) > 0 {
 		return "undeclared input changed: " + some(changed)
 	}
+	if appeared := w.appeared(made); len(appeared) > 0 {
+		return "there now, and looked for in vain before: " + some(appeared)
+	}
 	if len(made.Programs) == 0 {
 		return ""
 	}
@@ -133,6 +137,21 @@ func (w *walk) outdated(ctx context.Context, made stepFacts) string {
 		return "program changed: " + some(changed)
 	}
 	return ""
+}
+
+// appeared returns what is there of the paths that the step looked for in vain. A
+// step that saw its inputs and nothing else of the project will not see it either.
+func (w *walk) appeared(made stepFacts) []string {
+	if made.Strict {
+		return nil
+	}
+	var all []string
+	for _, p := range made.Missing {
+		if _, err := w.run.root.Lstat(filepath.FromSlash(p)); err == nil {
+			all = append(all, p)
+		}
+	}
+	return all
 }
 
 // differing returns the paths of the files that do not hold what they held.

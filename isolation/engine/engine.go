@@ -86,8 +86,9 @@ type Options struct {
 	// Strict hides from steps what they did not declare, refuses what nobody
 	// can vouch for, and makes what steps do besides an error.
 	Strict bool
-	// Trace has executors say what steps looked for and did not find, and what
-	// they declared and did not read.
+	// Trace has executors say what process steps looked for and did not find, and
+	// what they declared and did not read. A result that was made without it is not
+	// used. What was seen of a step that succeeded is kept: see [LastTrace].
 	Trace bool
 	// Diffoscope is the absolute path of the program of that name; empty for
 	// none. It explains what differs when a step is run twice.

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/attest-pipeline/attest/attestation/receipt"
+	"github.com/attest-pipeline/attest/isolation/event"
 	"github.com/attest-pipeline/attest/isolation/executor"
 )
 
@@ -21,6 +22,10 @@ type findings struct {
 	Fetched    []receipt.Fetch `json:"fetched,omitempty"`
 	Read       []receipt.File  `json:"read,omitempty"`
 	Programs   []receipt.File  `json:"programs,omitempty"`
+	Missing    []string        `json:"missing,omitempty"`
+	NoPrograms []string        `json:"missing_programs,omitempty"`
+	Unread     []string        `json:"unread,omitempty"`
+	Unseen     []string        `json:"unseen,omitempty"`
 	Unexpected []string        `json:"unexpected,omitempty"`
 	Modified   []string        `json:"modified,omitempty"`
 
@@ -35,6 +40,10 @@ func (w *walk) note(out executor.Outcome) {
 	for _, f := range out.Fetched {
 		w.facts.Fetched = append(w.facts.Fetched, receipt.Fetch(f))
 	}
+	w.facts.Missing, w.facts.MissingPrograms, w.facts.Unread = out.Missing, out.MissingPrograms, out.Unread
+	if w.observed = out.Seen; w.observed != nil {
+		w.unseen = w.observed.Unseen
+	}
 	w.facts.Unexpected, w.facts.Modified = out.Unexpected, out.Modified
 	if w.fixed != nil {
 		w.facts.Controls = append(slices.Clone(out.Controls), ControlEnvironment, ControlOutputTimes)
@@ -46,17 +55,22 @@ func (w *walk) note(out executor.Outcome) {
 	w.maskFacts()
 }
 
-// tell names what a step did that it did not declare.
-func (w *walk) tell() {
-	if len(w.facts.Read) > 0 {
-		w.warn("read without declaring it, and runs again when it changes: " + some(paths(w.facts.Read)))
+// told are the findings for whoever watches the run; nil where there are none.
+func (w *walk) told() *event.Findings {
+	f := &w.facts
+	told := event.Findings{
+		Traced: w.traces(), Read: paths(f.Read), Programs: paths(f.Programs),
+		Missing: f.Missing, MissingPrograms: f.MissingPrograms, Unread: f.Unread, Unseen: w.unseen,
+		Unexpected: f.Unexpected, Modified: f.Modified,
 	}
-	if len(w.facts.Unexpected) > 0 {
-		w.warn("wrote outside its outputs, which is not kept: " + some(w.facts.Unexpected))
+	if f.Reproduction != nil {
+		told.Reproduction, told.Varied = string(f.Reproduction.Verdict), f.Reproduction.Varied
 	}
-	if len(w.facts.Modified) > 0 {
-		w.warn("changed its inputs, which is not kept: " + some(w.facts.Modified))
+	if len(told.Read)+len(told.Programs)+len(told.Missing)+len(told.MissingPrograms)+len(told.Unread)+len(told.Unseen)+
+		len(told.Unexpected)+len(told.Modified) == 0 && told.Reproduction == "" {
+		return nil
 	}
+	return &told
 }
 
 func filesOf(all []executor.File) []receipt.File {
@@ -73,6 +87,7 @@ func (w *walk) findings() findings {
 	return findings{
 		Engine: w.engine, Image: f.Image, ExitCode: f.ExitCode, Controls: f.Controls,
 		Caches: f.Caches, Secrets: f.Secrets, Fetched: f.Fetched, Read: f.Read, Programs: f.Programs,
+		Missing: f.Missing, NoPrograms: f.MissingPrograms, Unread: f.Unread, Unseen: w.unseen,
 		Unexpected: f.Unexpected, Modified: f.Modified, Reproduction: f.Reproduction,
 	}
 }
@@ -83,5 +98,6 @@ func (w *walk) restate(k findings) {
 	f := &w.facts
 	f.Image, f.ExitCode, f.Controls = k.Image, k.ExitCode, k.Controls
 	f.Caches, f.Secrets, f.Fetched, f.Read, f.Programs = k.Caches, k.Secrets, k.Fetched, k.Read, k.Programs
+	f.Missing, f.MissingPrograms, f.Unread, w.unseen = k.Missing, k.NoPrograms, k.Unread, k.Unseen
 	f.Unexpected, f.Modified, f.Reproduction = k.Unexpected, k.Modified, k.Reproduction
 }

@@ -4,6 +4,7 @@ package engine_test
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,6 +16,7 @@ import (
 	"github.com/attest-pipeline/attest/attestation/receipt"
 	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/isolation/engine"
+	"github.com/attest-pipeline/attest/isolation/event"
 	"github.com/attest-pipeline/attest/isolation/executor"
 )
 
@@ -197,8 +199,68 @@ func TestJobsSayWhatIsAskedFor(t *testing.T) {
 	if want := (pipeline.Limits{Memory: 1e9, CPUs: 2}); last.Limits != want {
 		t.Errorf("limits %+v, want %+v", last.Limits, want)
 	}
-	if !last.Trace || last.Network != pipeline.NetworkRecorded || !cmp.Equal(last.NetworkAllow, []string{"a.org"}) ||
+	if last.Trace || last.Network != pipeline.NetworkRecorded || !cmp.Equal(last.NetworkAllow, []string{"a.org"}) ||
 		!cmp.Equal(last.Caches, []executor.CacheFolder{{Name: "npm", Path: "/x"}}) {
-		t.Errorf("the job is %+v", last)
+		t.Errorf("the job is %+v", last) // a container is not traced
+	}
+}
+
+// TestTraced has a step that was traced look for files, and makes one of them.
+func TestTraced(t *testing.T) {
+	p, ran, last := found(t, "", executor.Outcome{
+		Missing: []string{"later", "never"}, MissingPrograms: []string{"pandoc"}, Unread: []string{"u"},
+		Seen: &executor.Seen{Opened: []string{"r"}, Looked: []string{"l"}, Wrote: []string{"d/"}, Unseen: []string{"why"}},
+	})
+	p.write("attest.yaml", head+"steps: {a: {run: x, inputs: [], outputs: [o]}}\n")
+	p.replan()
+	root, err := os.OpenRoot(p.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	if _, err := engine.LastTrace(root, "attest.yaml", "a"); !errors.Is(err, engine.ErrNotTraced) {
+		t.Errorf("nothing was traced yet: %v", err)
+	}
+	p.run() // not traced by request
+	ran.take()
+	p.options.Trace = true
+	var told *event.Findings
+	p.options.Sink = event.Tee(p.events, event.SinkFunc(func(e event.Event) {
+		if f, ok := e.Body.(event.StepFinished); ok {
+			told = f.Findings
+		}
+	}))
+	for _, tt := range []struct {
+		what, ran string
+		change    func()
+	}{
+		{"the last run was not traced", "a", func() {}},
+		{"nothing", "", func() {}},
+		{"what was missing is there", "a", func() { p.write("later", "x") }},
+	} {
+		tt.change()
+		step := p.run().Receipt.Steps[0]
+		if got := ran.take(); got != tt.ran {
+			t.Errorf("%s: ran %q, want %q", tt.what, got, tt.ran)
+		}
+		want := &event.Findings{Traced: true, Missing: []string{"later", "never"}, MissingPrograms: []string{"pandoc"}, Unread: []string{"u"}, Unseen: []string{"why"}}
+		if d := cmp.Diff(want, told); d != "" {
+			t.Errorf("%s: told (-want +got):\n%s", tt.what, d)
+		}
+		if !cmp.Equal(step.Missing, want.Missing) || !cmp.Equal(step.MissingPrograms, want.MissingPrograms) || !cmp.Equal(step.Unread, want.Unread) {
+			t.Errorf("%s: the receipt has missing %q, programs %q, unread %q", tt.what, step.Missing, step.MissingPrograms, step.Unread)
+		}
+	}
+	if !last.Trace {
+		t.Error("the job asks for no trace")
+	}
+	got, err := engine.LastTrace(root, "attest.yaml", "a")
+	want := &engine.Trace{Schema: "attest.trace/v1", Pipeline: "attest.yaml", Step: "a", Opened: []string{"r"}, Looked: []string{"l"},
+		Unseen: []string{"why"}, Outputs: []string{"o"}, Unexpected: []string{"d/"}}
+	if d := cmp.Diff(want, got); err != nil || d != "" {
+		t.Errorf("the trace (%v, -want +got):\n%s", err, d)
+	}
+	if _, err := engine.LastTrace(root, "other.yaml", "a"); !errors.Is(err, engine.ErrNotTraced) {
+		t.Errorf("of another pipeline: %v", err)
 	}
 }

@@ -97,7 +97,7 @@ func (w *walk) keep(ctx context.Context) {
 	w.doing("storing the result")
 	facts, err := json.Marshal(stepFacts{
 		Schema: factsSchema, Step: w.step.Name, Isolation: w.facts.Isolation, Network: w.facts.Network,
-		Strict: w.run.Strict, Log: w.facts.Log, findings: w.findings(),
+		Strict: w.run.Strict, Traced: w.traces(), Log: w.facts.Log, findings: w.findings(),
 	})
 	if err == nil {
 		result := cache.Result{
@@ -123,6 +123,7 @@ type stepFacts struct {
 	Isolation string        `json:"isolation"`
 	Network   string        `json:"network"`
 	Strict    bool          `json:"strict"`
+	Traced    bool          `json:"traced,omitempty"`
 	Log       digest.Digest `json:"log"`
 	findings
 }

@@ -55,7 +55,7 @@ const minMasked = 4
 func (w *walk) maskFacts() {
 	clean := func(s string) string { return strings.ToValidUTF8(w.clean(s), "\uFFFD") }
 	f := &w.facts
-	for _, paths := range []*[]string{&f.Unexpected, &f.Modified} {
+	for _, paths := range []*[]string{&f.Missing, &f.MissingPrograms, &f.Unread, &f.Unexpected, &f.Modified} {
 		for i, p := range *paths {
 			(*paths)[i] = clean(p)
 		}

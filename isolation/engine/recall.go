@@ -110,6 +110,8 @@ func (w *walk) misfit(ctx context.Context, made stepFacts) string {
 	switch {
 	case w.run.Strict && !made.Strict:
 		return "last run without --strict"
+	case w.traces() && !made.Traced:
+		return "last run without --trace"
 	case w.run.Update && w.step.Network == pipeline.NetworkRecorded:
 		return "what it fetches is asked for anew"
 	case w.run.Locked && len(w.disagreements(made.Fetched)) > 0:

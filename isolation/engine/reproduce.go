@@ -47,6 +47,7 @@ func (w *walk) reproduce(ctx context.Context, left tree.Found) error {
 		return err
 	}
 	job := w.job()
+	job.Trace = false // the first one was
 	job.Staging, job.Variation = w.run.space.abs(folder), w.variation()
 	second, out, err := w.again(ctx, job)
 	if err != nil {

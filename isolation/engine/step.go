@@ -55,6 +55,8 @@ type walk struct {
 	why      string             // the result of an earlier run is not used
 	unfit    string             // why a result that was found is not used
 	reserved *cache.Reservation // nil where there is none
+	observed *executor.Seen     // what it did in the project; nil where nobody watched
+	unseen   []string           // why the findings of a trace may lack something
 	changed  bool               // the inputs did not stay as they were while the command ran
 	kept     bool               // the result is in the cache
 }
@@ -96,7 +98,7 @@ func (w *walk) walk(ctx context.Context) {
 		w.facts.Status, w.facts.Error = receipt.Failed, w.oneLine(err)
 		finished.Err = w.err
 	}
-	finished.Status = string(w.facts.Status)
+	finished.Status, finished.Findings = string(w.facts.Status), w.told()
 	w.run.events.Record(finished)
 }
 
@@ -147,6 +149,7 @@ func (w *walk) phases(ctx context.Context) error {
 		return errors.Join(err, process.PutBack(w.run.Root, w.run.space.abs(w.aside())))
 	}
 	w.keep(ctx)
+	w.keepTrace()
 	return nil
 }
 
@@ -293,7 +296,7 @@ func (w *walk) job() executor.Job {
 		Command: w.step.Run, Env: w.env.effective(), WorkingDir: w.step.WorkingDir,
 		Image: w.imageToRun(), Network: w.step.Network, Timeout: w.step.Timeout, Locked: w.lockedURLs(),
 		Limits: w.step.Limits, NetworkAllow: w.step.NetworkAllow, Secrets: w.secrets, Caches: w.cacheFolders(),
-		Strict: w.run.Strict, Trace: w.run.Trace, Deterministic: w.fixed,
+		Strict: w.run.Strict, Trace: w.traces(), Deterministic: w.fixed,
 		Root: w.run.Root, Inputs: w.inputs.tree, Outputs: w.step.Outputs,
 		Staging: w.run.space.abs(w.staging()),
 	}

@@ -31,10 +31,10 @@ func (w *walk) refuseUnderStrict() error {
 	return nil
 }
 
-// strictFindings is the second part. Without --strict it is told, and that is all.
+// strictFindings is the second part. Without --strict the end of the step tells
+// it, and that is all.
 func (w *walk) strictFindings() error {
 	if !w.run.Strict {
-		w.tell()
 		return nil
 	}
 	for _, f := range []struct {
@@ -53,9 +53,9 @@ func (w *walk) strictFindings() error {
 }
 
 func paths(files []receipt.File) []string {
-	names := make([]string, len(files))
-	for i, f := range files {
-		names[i] = f.Path
+	var names []string
+	for _, f := range files {
+		names = append(names, f.Path)
 	}
 	return names
 }

@@ -92,9 +92,37 @@ type StepFinished struct {
 	Reason   string        `json:"reason,omitempty"`
 	ExitCode int           `json:"exit_code"`
 	Duration time.Duration `json:"duration_ns"`
+	// Findings are what was found out about the step, now or, on a hit, when its
+	// result was made; nil where it is nothing.
+	Findings *Findings `json:"findings,omitempty"`
 	// Err is what went wrong, nil for a step that succeeded. Its text is in
 	// JSON as "error".
 	Err error `json:"-"`
+}
+
+// Findings are what a step did besides what it declared, as a receipt has it;
+// lists are ordered.
+type Findings struct {
+	// Traced says that this run asked for Missing and what stands with it.
+	Traced bool `json:"traced,omitempty"`
+	// Read are files of the project that it read without declaring them, and
+	// Programs those that it executed.
+	Read     []string `json:"read,omitempty"`
+	Programs []string `json:"programs,omitempty"`
+	// Missing, MissingPrograms and Unread are a receipt's. Unseen says, in words,
+	// why they may lack something.
+	Missing         []string `json:"missing,omitempty"`
+	MissingPrograms []string `json:"missing_programs,omitempty"`
+	Unread          []string `json:"unread,omitempty"`
+	Unseen          []string `json:"unseen,omitempty"`
+	// Unexpected are paths that it wrote outside its outputs, Modified are inputs
+	// that it changed.
+	Unexpected []string `json:"unexpected,omitempty"`
+	Modified   []string `json:"modified,omitempty"`
+	// Reproduction is the verdict of a second run: one of receipt's; empty where
+	// there was none. Varied is what of the world was another one in it.
+	Reproduction string   `json:"reproduction,omitempty"`
+	Varied       []string `json:"varied,omitempty"`
 }
 
 // Warning is something the user should know and that stops nothing.

@@ -66,7 +66,8 @@ type Job struct {
 	// Strict hides what the step did not declare, and makes a protection that
 	// cannot be had an error.
 	Strict bool
-	// Trace asks for Outcome.Missing and Outcome.Unread.
+	// Trace asks for what the step looks for: Outcome.Missing and what stands
+	// with it.
 	Trace bool
 	// Deterministic fixes what the step could take from the world; nil does not.
 	Deterministic *Determinism
@@ -127,9 +128,13 @@ type Outcome struct {
 	// that is zero is for the caller to find, which remembers digests.
 	Read, Programs []File
 	// Missing are paths of the project that the step looked for and that were
-	// not there, Unread are declared inputs that it never opened: both only
-	// where Job.Trace asked for them, ordered.
-	Missing, Unread []string
+	// not there, MissingPrograms are names that it looked for in every folder of
+	// its PATH, Unread are declared inputs that it never opened. These and Seen
+	// are there only where Job.Trace asked for them; they are ordered, and they
+	// are what a watcher saw and nothing that could be vouched for.
+	Missing, MissingPrograms, Unread []string
+	// Seen is nil where Job.Trace did not ask for it.
+	Seen *Seen
 	// Unexpected are paths of the project that the step wrote outside its
 	// outputs, Modified are inputs that it changed: ordered.
 	Unexpected, Modified []string
@@ -161,6 +166,21 @@ type Fetch struct {
 type File struct {
 	Path   string
 	Digest digest.Digest // BLAKE3
+}
+
+// Seen is what a step was seen to do in the project, declared or not: paths that,
+// but for those of Wrote, were there before it, ordered.
+type Seen struct {
+	// Opened are files that were opened for reading or executed.
+	Opened []string
+	// Looked are files that were asked after and not opened, and symbolic links
+	// that were followed.
+	Looked []string
+	Listed []string // folders that were opened
+	// Wrote is Outcome.Unexpected; a new folder's path ends with a slash.
+	Wrote []string
+	// Unseen says, in words, why something may have escaped.
+	Unseen []string
 }
 
 // ExitTimeout is the exit code of a command that ran too long.

@@ -57,13 +57,16 @@ func (k *keeper) startInit(o stepinit.Order, streams executor.Streams, more []*o
 
 // wait waits for the end of the init and of all that it looked after. When ctx
 // ends first, the error is its cause.
-func (in *initProcess) wait(ctx context.Context, t *trace) (stepinit.Report, error) {
+func (in *initProcess) wait(ctx context.Context, t *trace, l *lookups) (stepinit.Report, error) {
 	defer in.conn.Close()
 	ended := make(chan []byte, 1)
 	go func() {
 		// The connection may end with an error where the init left something
 		// unread; what it said came before.
 		begin := in.showTo(t)
+		if begin == nil {
+			begin = in.listenBy(l)
+		}
 		text, _ := io.ReadAll(in.conn)
 		ended <- append(begin, text...)
 	}()
@@ -99,22 +102,8 @@ func (in *initProcess) showTo(t *trace) []byte {
 	if t == nil {
 		return nil
 	}
-	text, rights := make([]byte, 1), make([]byte, unix.CmsgSpace(4*(1+stepinit.MostWatched)))
-	raw, err := in.conn.SyscallConn()
-	if err != nil {
-		return nil
-	}
-	var n, m int
-	err = raw.Read(func(fd uintptr) bool {
-		var failed error
-		n, m, _, _, failed = unix.Recvmsg(int(fd), text, rights, unix.MSG_CMSG_CLOEXEC)
-		return !errors.Is(failed, unix.EAGAIN) && !errors.Is(failed, unix.EINTR)
-	})
-	if err != nil || n <= 0 {
-		return nil
-	}
-	mounts, err := stepinit.Descriptors(rights[:m])
-	if err != nil || len(mounts) < 2 {
+	text, mounts := in.take(1 + stepinit.MostWatched)
+	if len(mounts) < 2 {
 		return text // the beginning of a report
 	}
 	t.namespace = mounts[0]
@@ -124,4 +113,37 @@ func (in *initProcess) showTo(t *trace) []byte {
 	}
 	_, _ = in.conn.Write([]byte{0}) // an init that has ended does not wait for it
 	return nil
+}
+
+// listenBy lets l hear what the step looks for. What came instead is returned.
+func (in *initProcess) listenBy(l *lookups) []byte {
+	if l == nil {
+		return nil
+	}
+	text, listener := in.take(1)
+	if len(listener) != 1 {
+		return text
+	}
+	l.listen(listener[0])
+	return nil
+}
+
+// take takes one byte from the init, and the files that come with it.
+func (in *initProcess) take(most int) (text []byte, files []int) {
+	text, rights := make([]byte, 1), make([]byte, unix.CmsgSpace(4*most))
+	raw, err := in.conn.SyscallConn()
+	if err != nil {
+		return nil, nil
+	}
+	var n, m int
+	err = raw.Read(func(fd uintptr) bool {
+		var failed error
+		n, m, _, _, failed = unix.Recvmsg(int(fd), text, rights, unix.MSG_CMSG_CLOEXEC)
+		return !errors.Is(failed, unix.EAGAIN) && !errors.Is(failed, unix.EINTR)
+	})
+	if err != nil || n <= 0 {
+		return nil, nil
+	}
+	files, _ = stepinit.Descriptors(rights[:m]) // none came where this is an error
+	return text[:n], files
 }

@@ -172,6 +172,14 @@ func (o *overlay) collect(ctx context.Context, out *executor.Outcome) error {
 		return fmt.Errorf("looking at what the command wrote: %w", err)
 	}
 	out.Unexpected, out.Modified = w.unexpected, w.modified
+	if out.Seen != nil {
+		for _, p := range w.unexpected {
+			if info, err := files.Lstat(filepath.FromSlash(p)); err == nil && info.IsDir() {
+				p += "/"
+			}
+			out.Seen.Wrote = append(out.Seen.Wrote, p)
+		}
+	}
 	return nil
 }
 

@@ -113,6 +113,10 @@ const (
 	// that the step opened without declaring it, and every program that it
 	// executed, unless it did so in a mount namespace that it had made.
 	ControlReadsTraced = "reads-traced"
+	// ControlLookupsTraced says that, as far as the step did not deceive, the
+	// outcome names every file of the project that it looked for and that was not
+	// there, and nothing was done in ways that cannot be seen.
+	ControlLookupsTraced = "lookups-traced"
 
 	// ControlCPUsLimit, ControlMemoryLimit and ControlPIDsLimit say that a
 	// control group kept the whole step to the limit.

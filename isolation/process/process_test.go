@@ -26,6 +26,9 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(process.Main())
 	}
+	if len(os.Args) > 1 && os.Args[1] == lookCommand {
+		os.Exit(look(os.Args[2:]))
+	}
 	os.Exit(m.Run())
 }
 

@@ -26,7 +26,7 @@ func Main() int { return stepinit.Main(os.Args) }
 func abilities() []executor.Ability {
 	return []executor.Ability{
 		executor.AbilityCaches, executor.AbilityDeterministic, executor.AbilityLimits, executor.AbilityNoNetwork,
-		executor.AbilityStrict, executor.AbilityVariation,
+		executor.AbilityStrict, executor.AbilityTrace, executor.AbilityVariation,
 	}
 }
 
@@ -92,6 +92,12 @@ func (e *Executor) start(ctx context.Context, root *os.Root, job executor.Job, c
 		if errors.As(err, &refused) && job.Strict {
 			return executor.Outcome{}, unavailable([]string{ControlProjectOverlay}, "the kernel refuses: "+refused.what)
 		}
+		if errors.As(err, &refused) && job.Trace {
+			return executor.Outcome{}, &executor.HintedError{
+				Err:   fmt.Errorf("%w: --trace needs namespaces and an overlay of the project, which are not to be had here", executor.ErrUnavailable),
+				Hints: []string{"the kernel refuses: " + refused.what, "run without --trace"},
+			}
+		}
 		if !errors.As(err, &refused) {
 			if err == nil {
 				e.keepers.granted.CompareAndSwap(0, int32(i+1))
@@ -148,13 +154,18 @@ func (e *Executor) startWith(ctx context.Context, p protection, at place, job ex
 	if job.Strict && t == nil {
 		return executor.Outcome{}, unavailable([]string{ControlReadsTraced}, "only root may watch what a step reads, on a machine that does not have too many mounts")
 	}
+	heard, err := listenFor(job, &o)
+	if err != nil {
+		return executor.Outcome{}, err
+	}
+	defer heard.finish()
 	begun := time.Now()
 	in, err := k.startInit(o, streams, l.files)
 	l.started()
 	if err != nil {
 		return executor.Outcome{}, err
 	}
-	said, err := in.wait(limited, t)
+	said, err := in.wait(limited, t, heard)
 	outcome, err := c.outcome(ctx, said, err)
 	if err != nil {
 		return executor.Outcome{}, err
@@ -163,9 +174,8 @@ func (e *Executor) startWith(ctx context.Context, p protection, at place, job ex
 		outcome.Duration = time.Since(begun)
 	}
 	outcome.Controls = slices.Concat(p.controls(), said.Controls, l.controls)
-	if over, ok := at.(*overlay); ok && t.finish() {
-		outcome.Controls = append(outcome.Controls, ControlReadsTraced)
-		t.tell(over, &outcome)
+	if err := tellTraces(at, t, heard, &outcome); err != nil {
+		return executor.Outcome{}, err
 	}
 	if job.Strict && !slices.Contains(outcome.Controls, ControlReadsTraced) {
 		return executor.Outcome{}, errors.New("under --strict: the kernel could not tell everything that the step read")
@@ -173,6 +183,43 @@ func (e *Executor) startWith(ctx context.Context, p protection, at place, job ex
 	slices.Sort(outcome.Controls)
 	l.explain(outcome, streams)
 	return outcome, nil
+}
+
+// listenFor prepares to hear what the step looks for, where the job asks for it,
+// and has the init arrange for that.
+func listenFor(job executor.Job, o *stepinit.Order) (*lookups, error) {
+	if !job.Trace {
+		return nil, nil //nolint:nilnil // nothing was asked for
+	}
+	if o.View.Dir == "" {
+		return nil, &refusedError{"an overlay of the project"}
+	}
+	l, err := newLookups(o.View.Project, o.Env)
+	o.Lookups = err == nil
+	return l, err
+}
+
+// tellTraces notes in the outcome what the traces have.
+func tellTraces(at place, t *trace, heard *lookups, out *executor.Outcome) error {
+	over, ok := at.(*overlay)
+	if !ok {
+		return nil
+	}
+	watched := t.finish()
+	if watched {
+		out.Controls = append(out.Controls, ControlReadsTraced)
+		t.tell(over, out)
+	}
+	if !heard.finish() {
+		return nil
+	}
+	if len(heard.unseen) == 0 {
+		out.Controls = append(out.Controls, ControlLookupsTraced)
+	}
+	if !watched {
+		heard.tellReads(over, out)
+	}
+	return heard.tell(over, t, out)
 }
 
 // outcome is what a command came to whose init said this, or was waited for in

@@ -214,7 +214,6 @@ func (t *trace) tell(at *overlay, out *executor.Outcome) {
 			out.Read = append(out.Read, executor.File{Path: strings.TrimPrefix(rest, "/")})
 		}
 	}
-	byPath := func(a, b executor.File) int { return strings.Compare(a.Path, b.Path) }
 	slices.SortFunc(out.Read, byPath)
 	slices.SortFunc(out.Programs, byPath)
 }

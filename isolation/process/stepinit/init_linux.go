@@ -173,6 +173,11 @@ func (o Order) exec() (pid, pidfd int, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
+	if o.Lookups { // as late as can be, since this thread's own count too
+		if err := listen(); err != nil {
+			return 0, 0, fmt.Errorf("tracing what it looks for: %w", err)
+		}
+	}
 	sys := &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd}
 	if fd, ok := o.Limits.folder(); ok {
 		sys.UseCgroupFD, sys.CgroupFD = true, fd

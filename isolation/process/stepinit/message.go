@@ -91,6 +91,10 @@ type Order struct {
 	// order and with one byte, and waits for one byte before it starts the
 	// command.
 	Watch []string
+	// Lookups has the init send a descriptor, with one byte and after the above,
+	// on which the kernel tells of the [Calls] of the command and of all that it
+	// starts: see seccomp_unotify(2). Each of these calls waits for an answer.
+	Lookups bool
 }
 
 // MostWatched is how many folders fit into one message.
@@ -129,6 +133,7 @@ func (o Order) Marshal() []byte {
 		b = appendStrings(b, list)
 	}
 	b = binary.AppendUvarint(b, o.Spaces)
+	b = appendBool(b, o.Lookups)
 	b = o.Limits.append(b)
 	binary.LittleEndian.PutUint32(b, uint32(len(b)-4))
 	return b
@@ -167,6 +172,13 @@ func (p *parser) limits() Limits {
 	return l
 }
 
+func appendBool(b []byte, v bool) []byte {
+	if v {
+		return append(b, 1)
+	}
+	return append(b, 0)
+}
+
 func appendStrings(b []byte, list []string) []byte {
 	b = binary.AppendUvarint(b, uint64(len(list)))
 	for _, s := range list {
@@ -201,7 +213,7 @@ func ReadOrder(r io.Reader) (Order, error) {
 	o.Hide = p.strings()
 	o.View, ok = parseView(p.strings())
 	o.Watch = p.strings()
-	o.Spaces, o.Limits = p.number(), p.limits()
+	o.Spaces, o.Lookups, o.Limits = p.number(), p.bool(), p.limits()
 	if !ok || p.bad || len(p.rest) > 0 {
 		return Order{}, errors.New("reading an order: it is damaged")
 	}
@@ -260,6 +272,12 @@ func (p *parser) number() uint64 {
 	}
 	p.rest = p.rest[size:]
 	return n
+}
+
+func (p *parser) bool() bool {
+	n := p.number()
+	p.bad = p.bad || n > 1
+	return n == 1
 }
 
 func (p *parser) strings() []string {

@@ -34,7 +34,7 @@ type runCmd struct {
 	NoCache   bool     `help:"Run every step, and keep no result."`
 	Expect    bool     `name:"expect-cached" help:"Fail where a step would have to run, and run none."`
 	Strict    bool     `help:"Hide from steps what they do not declare, and fail where they do what they did not declare."`
-	Trace     bool     `help:"Say what steps looked for and did not find, and what they declared and did not read."`
+	Trace     bool     `help:"Say which files and programs steps looked for and did not find, and which inputs they did not read; attest init --from-trace declares what they used."`
 	Determ    *bool    `name:"deterministic" negatable:"" help:"Fix what steps would take from the world: the time of the source, host name, environment. The receipt's controls say what is fixed."`
 	Replay    bool     `name:"replay-logs" help:"Show what a step printed when its cached result was made."`
 	Jobs      *string  `short:"j" placeholder:"N" help:"Run N steps at once (default: one per processor)."`
@@ -65,6 +65,7 @@ Examples:
     attest run --sign --verify
     attest run --expect-cached
     attest run --locked
+    attest run --trace && attest init --from-trace build
     receipt=$(attest run --sign --progress quiet) && attest verify "$receipt"`
 }
 
@@ -86,7 +87,7 @@ func (c *runCmd) Run(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	if err := c.compatible(); err != nil {
+	if err := errors.Join(c.compatible(), c.traceable(env, planned)); err != nil {
 		return err
 	}
 	locked, err := c.currentLock(env)
@@ -271,6 +272,16 @@ type stepResult struct {
 	Duration float64          `json:"duration_secs"`
 	Cache    receipt.CacheUse `json:"cache"`
 	Error    string           `json:"error,omitempty"`
+	// What the step did besides what it declared: fields of a receipt, of which
+	// the files are named without their hashes.
+	Read            []string              `json:"read,omitempty"`
+	Programs        []string              `json:"programs,omitempty"`
+	Missing         []string              `json:"missing,omitempty"`
+	MissingPrograms []string              `json:"missing_programs,omitempty"`
+	Unread          []string              `json:"unread,omitempty"`
+	Unexpected      []string              `json:"unexpected,omitempty"`
+	Modified        []string              `json:"modified,omitempty"`
+	Reproduction    *receipt.Reproduction `json:"reproduction,omitempty"`
 }
 
 // finish writes the receipt and what goes with it, and verifies it if asked.
@@ -339,9 +350,42 @@ func describeRun(r *receipt.Receipt) *runResult {
 		result.Steps = append(result.Steps, stepResult{
 			Name: s.Name, Status: s.Status, ExitCode: s.ExitCode,
 			Duration: s.Duration.Seconds(), Cache: s.Cache, Error: s.Error,
+			Read: names(s.Read), Programs: names(s.Programs), Missing: s.Missing, MissingPrograms: s.MissingPrograms,
+			Unread: s.Unread, Unexpected: s.Unexpected, Modified: s.Modified, Reproduction: s.Reproduction,
 		})
 	}
 	return result
+}
+
+func names(files []receipt.File) []string {
+	var all []string
+	for _, f := range files {
+		all = append(all, f.Path)
+	}
+	return all
+}
+
+// traceable makes sure that --trace comes to something, and says where it does
+// not.
+func (c *runCmd) traceable(env *Env, planned *plan.Plan) error {
+	if !c.Trace {
+		return nil
+	}
+	var others []string
+	for _, s := range planned.Steps {
+		if s.Isolation != pipeline.Process {
+			others = append(others, s.Name)
+		}
+	}
+	const why = "what is looked for in a container or a virtual machine cannot be seen from outside"
+	const way = "--isolation process traces every step, with the tools of this machine"
+	if len(others) == len(planned.Steps) {
+		return &usageError{err: errors.New("--trace: " + why + ", and no step runs as a process"), hints: []string{way}}
+	}
+	if len(others) > 0 {
+		env.note("--trace: %s: not traced, since %s; %s", strings.Join(others, ", "), why, way)
+	}
+	return nil
 }
 
 // atLevel returns the pipeline with every step at one level of isolation, or

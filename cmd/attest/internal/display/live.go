@@ -101,7 +101,7 @@ func (l *live) take(e event.Event) string {
 		l.running = slices.DeleteFunc(l.running, func(s *liveStep) bool { return s.name == b.Step })
 		l.tails.finish(b)
 		l.tally.add(b.Status)
-		return l.style.finished(b)
+		return strings.Join(append([]string{l.style.finished(b)}, l.style.findings(b)...), "\n")
 	case event.Warning:
 		return l.style.warning(b)
 	case event.RunFinished:

@@ -71,6 +71,9 @@ func (p *plain) Emit(e event.Event) {
 		}
 		p.tally.add(b.Status)
 		p.line("%s", p.style.finished(b))
+		for _, l := range p.style.findings(b) {
+			p.line("%s", l)
+		}
 	case event.Warning:
 		p.line("%s", p.style.warning(b))
 	case event.RunFinished:

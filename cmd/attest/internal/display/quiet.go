@@ -8,7 +8,7 @@ import (
 	"github.com/attest-pipeline/attest/isolation/event"
 )
 
-// quiet writes what went wrong, and warnings.
+// quiet writes what went wrong, warnings, and what steps did undeclared.
 type quiet struct {
 	out   io.Writer
 	style palette
@@ -26,6 +26,11 @@ func (q *quiet) Emit(e event.Event) {
 		q.tails.add(b)
 	case event.StepFinished:
 		q.tails.finish(b)
+		for _, f := range findings(b) {
+			if f.what != runTwice { // where that went wrong, the step did
+				_, _ = io.WriteString(q.out, q.style.warning(event.Warning{Step: b.Step, Message: f.what + ": " + f.text})+"\n")
+			}
+		}
 	case event.Warning:
 		_, _ = io.WriteString(q.out, q.style.warning(b)+"\n")
 	}

@@ -77,6 +77,66 @@ func (p palette) finished(e event.StepFinished) string {
 	}
 }
 
+// findings say what a finished step did besides what it declared, one after the
+// other. What a hit did was said when it was made, and is said
+// again where the run asked what steps look for.
+func findings(e event.StepFinished) []finding {
+	f := e.Findings
+	if f == nil || receipt.CacheUse(e.Cache) == receipt.Hit && !f.Traced {
+		return nil
+	}
+	var all []finding
+	for _, l := range []struct {
+		what  string
+		names []string
+		shown bool
+	}{
+		{"read without declaring it, and runs again when it changes", f.Read, true},
+		{"wrote outside its outputs, which is not kept", f.Unexpected, true},
+		{"changed its inputs, which is not kept", f.Modified, true},
+		{"looked for and did not find", f.Missing, f.Traced},
+		{"programs that it looked for and did not find", f.MissingPrograms, f.Traced},
+		{"declared and never opened", f.Unread, f.Traced},
+		{"executed", f.Programs, f.Traced},
+		{"there may be more, because", f.Unseen, f.Traced},
+	} {
+		if len(l.names) > 0 && l.shown {
+			all = append(all, finding{l.what, some(l.names)})
+		}
+	}
+	if f.Reproduction != "" {
+		text := f.Reproduction
+		if len(f.Varied) > 0 {
+			text += "; in the second run differed: " + strings.Join(f.Varied, ", ")
+		}
+		all = append(all, finding{runTwice, text})
+	}
+	return all
+}
+
+// finding is one of the things that were found out about a step.
+type finding struct{ what, text string }
+
+const runTwice = "run twice"
+
+// findings are the lines below that of a finished step.
+func (p palette) findings(e event.StepFinished) []string {
+	var lines []string
+	for _, f := range findings(e) {
+		lines = append(lines, "     "+p.warn.Render(f.what+":")+" "+Clean(f.text))
+	}
+	return lines
+}
+
+// some names the first few of many.
+func some(names []string) string {
+	const most = 3
+	if len(names) <= most+1 {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+}
+
 // cacheNote says what the cache had to do with a step that succeeded.
 func cacheNote(e event.StepFinished) string {
 	switch {
