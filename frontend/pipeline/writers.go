@@ -37,7 +37,9 @@ func (p *Pipeline) Writers() Writers {
 	return w
 }
 
-func newWriters(n int) Writers { return Writers{make(map[string][]output, n), new([maxLength + 1]bool)} }
+func newWriters(n int) Writers {
+	return Writers{make(map[string][]output, n), new([maxLength + 1]bool)}
+}
 
 // maxGlobs bounds how many outputs with wildcards begin in one folder, for each
 // path in it is held against all of them.
