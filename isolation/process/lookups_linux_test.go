@@ -293,7 +293,7 @@ func TestSeen(t *testing.T) {
 	}
 	declare(t, &job, "in", "more")
 	outcome := traced(t, e, job)
-	want := &executor.Seen{Opened: []string{"in", "tool", "v1/file"}, Looked: []string{"current", "other"}, Listed: []string{"dir"}}
+	want := &executor.Seen{Opened: []string{"in", "tool", "v1/file"}, Looked: []string{"current", "other"}, Listed: []string{"dir"}, Wrote: []string{"d/", "mine"}}
 	if diff := cmp.Diff(want, outcome.Seen); diff != "" {
 		t.Errorf("seen (-want +got):\n%s", diff)
 	}
