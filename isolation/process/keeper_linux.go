@@ -90,6 +90,8 @@ type keeper struct {
 	cmd    *exec.Cmd
 	mounts mounts // of all steps
 
+	watchers watchers
+
 	mu   sync.Mutex
 	conn int    // -1 when closed
 	last uint64 // ID of an init
@@ -208,6 +210,7 @@ func (k *keeper) close() error {
 		_ = unix.Close(k.conn)
 		k.conn = -1
 	}
+	k.watchers.close()
 	var exit *exec.ExitError
 	if err := k.cmd.Wait(); err != nil && !errors.As(err, &exit) {
 		return fmt.Errorf("ending the keeper of steps: %w", err)

@@ -27,7 +27,8 @@ import (
 type trace struct {
 	project string // its path
 
-	fd int
+	from *watchers
+	fd   int // a group of theirs
 	// namespace is the step's, held until all is read: in one that is gone, files
 	// have no names. -1 where there is none.
 	namespace int
@@ -40,17 +41,14 @@ type trace struct {
 }
 
 // newTrace returns nothing where nothing can be traced.
-func newTrace() *trace {
-	const how = unix.FAN_CLASS_NOTIF | unix.FAN_UNLIMITED_QUEUE | unix.FAN_CLOEXEC | unix.FAN_NONBLOCK
-	// Nothing must wait for the other end of a FIFO.
-	const files = unix.O_RDONLY | unix.O_NONBLOCK | unix.O_CLOEXEC | unix.O_LARGEFILE
-	fd, err := unix.FanotifyInit(how, files)
+func newTrace(from *watchers) *trace {
+	fd, err := from.take()
 	if err != nil {
 		return nil
 	}
-	t := &trace{fd: fd, namespace: -1, opened: map[string]bool{}, executed: map[string]bool{}}
+	t := &trace{from: from, fd: fd, namespace: -1, opened: map[string]bool{}, executed: map[string]bool{}}
 	if err := unix.Pipe2(t.stop[:], unix.O_CLOEXEC); err != nil {
-		_ = unix.Close(fd)
+		from.give(fd)
 		return nil
 	}
 	return t
@@ -92,7 +90,7 @@ func (k *keeper) trace(o *stepinit.Order) *trace {
 	if paths == nil {
 		return nil
 	}
-	t := newTrace()
+	t := newTrace(&k.watchers)
 	if t != nil {
 		t.project, o.Watch = o.View.Project, paths
 	}
@@ -129,7 +127,7 @@ func (t *trace) finish() bool {
 		<-t.done
 	}
 	_ = unix.Close(t.stop[0])
-	_ = unix.Close(t.fd)
+	t.from.give(t.fd)
 	if t.namespace >= 0 {
 		_ = unix.Close(t.namespace)
 	}
