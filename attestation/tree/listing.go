@@ -36,14 +36,20 @@ func (t Tree) Listing() []byte {
 
 // Digest returns the BLAKE3 digest of the listing.
 func (t Tree) Digest() digest.Digest {
-	const enough = 32 << 10
-	h := digest.NewHash(digest.BLAKE3)
-	b := append(make([]byte, 0, 2*enough), listingHeader...)
+	const enough, record = 32 << 10, 128 // a piece, and about as long as a record is
+	var h *digest.Hash                   // nil while all fits into one piece
+	b := append(make([]byte, 0, min(2*enough, len(listingHeader)+record*len(t.entries))), listingHeader...)
 	for i := range t.entries {
 		if b = appendRecord(b, &t.entries[i]); len(b) >= enough {
+			if h == nil {
+				h = digest.NewHash(digest.BLAKE3)
+			}
 			_, _ = h.Write(b)
 			b = b[:0]
 		}
+	}
+	if h == nil {
+		return digest.Of(b)
 	}
 	_, _ = h.Write(b)
 	return h.Digest()

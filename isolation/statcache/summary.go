@@ -44,6 +44,7 @@ type View struct {
 const (
 	viewBuffer = 16 << 10
 	longName   = 1 << 10
+	viewRecord = 128 // about as long as what a View says of one file
 )
 
 // View takes the fingerprint of what a walk of the project's folder found. It
@@ -51,8 +52,9 @@ const (
 // in.
 func (c *Cache) View(name string, found tree.Found) (View, error) {
 	v := View{Name: name, Found: found}
-	h := digest.NewHash(digest.BLAKE3)
-	buf := binary.LittleEndian.AppendUint64(make([]byte, 0, viewBuffer), uint64(len(found.Entries)))
+	var h *digest.Hash // nil while all fits into the buffer
+	buf := make([]byte, 0, min(viewBuffer, viewRecord*(len(found.Entries)+1)))
+	buf = binary.LittleEndian.AppendUint64(buf, uint64(len(found.Entries)))
 	for i := range found.Entries {
 		e, s := &found.Entries[i], &found.Stats[i]
 		buf = appendText(buf, e.Path)
@@ -73,9 +75,16 @@ func (c *Cache) View(name string, found tree.Found) (View, error) {
 			buf = appendText(buf, target)
 		}
 		if len(buf) > viewBuffer-longName {
+			if h == nil {
+				h = digest.NewHash(digest.BLAKE3)
+			}
 			_, _ = h.Write(buf)
 			buf = buf[:0]
 		}
+	}
+	if h == nil {
+		v.print = digest.Of(buf)
+		return v, nil
 	}
 	_, _ = h.Write(buf)
 	v.print = h.Digest()
