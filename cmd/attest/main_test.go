@@ -49,6 +49,12 @@ func TestScripts(t *testing.T) {
 			env.Setenv("ATTEST_STATE_DIR", filepath.Join(home, "state"))
 			return nil
 		},
+		Condition: func(name string) (bool, error) {
+			if name != "root" {
+				return false, fmt.Errorf("unknown condition %s", name)
+			}
+			return os.Getuid() == 0, nil
+		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"fails":   cmdFails,
 			"json":    cmdJSON,

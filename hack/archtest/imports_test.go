@@ -27,7 +27,7 @@ var doors = []struct {
 	{"github.com/zeebo/blake3/...", []string{"attestation/digest"}},
 	{"github.com/in-toto/...", []string{"attestation/intoto"}},
 	{"github.com/gowebpki/jcs", []string{"attestation/canon"}},
-	{"go.yaml.in/...", []string{"attestation/receipt/...", "frontend/pipeline", "cmd/attest/..."}},
+	{"go.yaml.in/...", []string{"attestation/receipt/...", "frontend/declare", "frontend/pipeline", "cmd/attest/..."}},
 	{"github.com/alecthomas/kong", []string{"cmd/..."}},
 	{"charm.land/...", []string{"cmd/..."}},
 	{"github.com/moby/buildkit/client", []string{"isolation/container/...", "isolation/buildkitd/..."}},

@@ -255,7 +255,7 @@ func TestTraced(t *testing.T) {
 		t.Error("the job asks for no trace")
 	}
 	got, err := engine.LastTrace(root, "attest.yaml", "a")
-	want := &engine.Trace{Schema: "attest.trace/v1", Pipeline: "attest.yaml", Step: "a", Opened: []string{"r"}, Looked: []string{"l"},
+	want := &engine.Trace{Schema: "attest.trace/v1", Pipeline: "attest.yaml", Step: "a", Opened: []string{"r"}, Looked: []string{"l"}, Missing: []string{"later", "never"},
 		Unseen: []string{"why"}, Outputs: []string{"o"}, Unexpected: []string{"d/"}}
 	if d := cmp.Diff(want, got); err != nil || d != "" {
 		t.Errorf("the trace (%v, -want +got):\n%s", err, d)

@@ -30,6 +30,8 @@ type Trace struct {
 	// executed, Looked those that it only asked after, and symbolic links.
 	Opened []string `json:"opened,omitempty"`
 	Looked []string `json:"looked,omitempty"`
+	// Missing are paths that it looked for and that were not there.
+	Missing []string `json:"missing,omitempty"`
 	// Unseen says, in words, why something may be lacking.
 	Unseen []string `json:"unseen,omitempty"`
 	// Needed are files that it read and that steps left which it needs.
@@ -94,7 +96,7 @@ func (w *walk) writeTrace() error {
 	t := Trace{
 		Schema: traceSchema, Pipeline: w.run.PipelineFile, Step: w.step.Name,
 		Opened: w.plain(w.observed.Opened), Looked: w.plain(w.observed.Looked), Unseen: w.unseen,
-		Unexpected: w.plain(w.observed.Wrote), Modified: w.plain(w.facts.Modified),
+		Missing: w.plain(w.facts.Missing), Unexpected: w.plain(w.observed.Wrote), Modified: w.plain(w.facts.Modified),
 	}
 	needed := w.neededFiles()
 	t.Needed, t.Opened = split(t.Opened, needed)

@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,8 +17,11 @@ import (
 )
 
 type initCmd struct {
-	Template string `placeholder:"NAME" help:"Write this template instead of what fits best."`
-	Force    bool   `help:"Overwrite the attest.yaml that is there."`
+	Steps     []string `arg:"" optional:"" name:"step" help:"With --from-trace: only these steps."`
+	Template  string   `placeholder:"NAME" help:"Write this template instead of what fits best."`
+	Force     bool     `help:"Overwrite the attest.yaml that is there."`
+	FromTrace bool     `help:"Add to the attest.yaml that is there what steps used in the last attest run --trace and do not declare."`
+	pipelineFlag
 	jsonFlag
 }
 
@@ -28,12 +32,26 @@ func (initCmd) Help() string {
 	for _, t := range scaffold.Templates() {
 		fmt.Fprintf(&b, "    %-8s %s\n", t.Name, t.Help)
 	}
-	b.WriteString("\nExamples:\n\n    attest init\n    attest init --template hello\n")
+	b.WriteString(`
+With --from-trace, steps that were traced get the inputs and outputs that they lack, and everything else in the file stays as it is. What a step read, executed or asked after becomes an input, what was not there an input that may be absent, what it wrote an output; a file that another step leaves becomes a need. A folder is named as a whole where at least three in four of its files were used, or where it would take more than twelve entries; three or more files of a kind in a folder, or of a kind through five or more folders, become a pattern under the same condition. Nothing is taken out: what nobody opened, the run says.
+
+Examples:
+
+    attest init
+    attest init --template hello
+    attest run --trace build && attest init --from-trace build
+`)
 	return b.String()
 }
 
 // Run writes attest.yaml, .attest and what git is to ignore.
-func (c *initCmd) Run(env *Env) error {
+func (c *initCmd) Run(ctx context.Context, env *Env) error {
+	if c.FromTrace {
+		return c.fromTrace(ctx, env)
+	}
+	if len(c.Steps) > 0 || c.File != "attest.yaml" {
+		return &usageError{err: errors.New("steps and -f go with --from-trace alone")}
+	}
 	dir, err := os.OpenRoot(env.Dir) // a link out of the project is not followed
 	if err != nil {
 		return fmt.Errorf("opening the project: %w", err)
