@@ -45,6 +45,8 @@ func sections() []section {
 		{"hash", (*bench).hash},
 		{"restore", (*bench).restore},
 		{"steps", (*bench).steps},
+		{"tracing-go", (*bench).tracingGo},
+		{"tracing-npm", (*bench).tracingNPM},
 		{"memory", (*bench).memory},
 		{"container", (*bench).container},
 		{"machine", (*bench).machine},
@@ -66,6 +68,9 @@ type bench struct {
 func run(ctx context.Context, args []string) error {
 	if len(args) == 2 && args[0] == hashCommand {
 		return hashFolder(ctx, args[1])
+	}
+	if len(args) > 1 && args[0] == untracedCommand {
+		return untraced(args[1:])
 	}
 	b := &bench{}
 	chosen, err := b.parse(args)

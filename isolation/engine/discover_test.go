@@ -5,7 +5,7 @@ package engine_test
 import (
 	"os"
 	"path/filepath"
-	"strings"
+	"slices"
 	"testing"
 	"time"
 
@@ -91,9 +91,9 @@ func TestWhatAProcessReads(t *testing.T) {
 	p.options.NoCache = false
 	time.Sleep(20 * time.Millisecond)
 	step := p.run().Receipt.Steps[0]
-	if !strings.Contains(strings.Join(step.Controls, " "), process.ControlReadsTraced) {
-		if os.Getuid() == 0 && os.Getenv("ATTEST_REQUIRE_BUILDKIT") != "" {
-			t.Fatalf("root is not told what a step reads: %q", step.Controls)
+	if !slices.Contains(step.Controls, process.ControlReadsTraced) && !slices.Contains(step.Controls, process.ControlOpensTraced) {
+		if os.Getenv("ATTEST_REQUIRE_BUILDKIT") != "" {
+			t.Fatalf("nobody is told what a step reads: %q", step.Controls)
 		}
 		t.Skip("this user is not told what a step reads")
 	}

@@ -38,6 +38,10 @@ type lookups struct {
 	search []string
 	sought map[string]map[string]bool
 
+	// outside are folders from which names were seen to lead past the project. The
+	// most opened ones are those of caches and toolchains.
+	outside map[string]bool
+
 	found  map[string]uses // what is there, by absolute path in the step
 	absent map[string]bool // what was not, when it was looked for
 	made   map[string]bool // what the step made or meant to make
@@ -59,7 +63,7 @@ const (
 // environment.
 func newLookups(project string, environ []string) (*lookups, error) {
 	l := &lookups{
-		sought:  map[string]map[string]bool{},
+		sought: map[string]map[string]bool{}, outside: map[string]bool{},
 		project: project, calls: stepinit.Calls(), listener: -1, root: -1,
 		found: map[string]uses{}, absent: map[string]bool{}, made: map[string]bool{}, unseen: map[string]bool{},
 	}
@@ -253,9 +257,16 @@ func (l *lookups) note(call stepinit.Call, flags uint64, name string) {
 	case stepinit.CallExec:
 		use = useExecuted
 	}
+	clean := path.Clean(name)
+	dir := path.Dir(clean)
+	if use != useExecuted && l.outside[dir] {
+		return
+	}
 	w := l.walk(name, follow || strings.HasSuffix(name, "/"))
-	if dir, program := path.Split(path.Clean(name)); slices.Contains(l.search, path.Clean(dir)) {
-		l.seek(program, path.Clean(dir), w.absent)
+	if slices.Contains(l.search, dir) {
+		l.seek(path.Base(clean), dir, w.absent)
+	} else if w.leadsPast(l.project) && !strings.Contains(name, "/..") {
+		l.outside[dir] = true
 	}
 	for _, link := range w.links {
 		l.use(link, useLink)

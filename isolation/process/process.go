@@ -113,6 +113,10 @@ const (
 	// that the step opened without declaring it, and every program that it
 	// executed, unless it did so in a mount namespace that it had made.
 	ControlReadsTraced = "reads-traced"
+	// ControlOpensTraced says that, as far as the step did not deceive, the outcome
+	// names what it opened and executed, as with ControlReadsTraced: it is what
+	// users other than root have.
+	ControlOpensTraced = "opens-traced"
 	// ControlLookupsTraced says that, as far as the step did not deceive, the
 	// outcome names every file of the project that it looked for and that was not
 	// there, and nothing was done in ways that cannot be seen.

@@ -154,7 +154,7 @@ func (e *Executor) startWith(ctx context.Context, p protection, at place, job ex
 	if job.Strict && t == nil {
 		return executor.Outcome{}, unavailable([]string{ControlReadsTraced}, "only root may watch what a step reads, on a machine that does not have too many mounts")
 	}
-	heard, err := listenFor(job, &o)
+	heard, err := listenFor(job, t, &o)
 	if err != nil {
 		return executor.Outcome{}, err
 	}
@@ -186,16 +186,21 @@ func (e *Executor) startWith(ctx context.Context, p protection, at place, job ex
 }
 
 // listenFor prepares to hear what the step looks for, where the job asks for it,
-// and has the init arrange for that.
-func listenFor(job executor.Job, o *stepinit.Order) (*lookups, error) {
-	if !job.Trace {
-		return nil, nil //nolint:nilnil // nothing was asked for
-	}
-	if o.View.Dir == "" {
+// or what it opens, where t cannot tell; and has the init arrange for that.
+func listenFor(job executor.Job, t *trace, o *stepinit.Order) (*lookups, error) {
+	which := stepinit.LookupsNone
+	switch {
+	case job.Trace && o.View.Dir == "":
 		return nil, &refusedError{"an overlay of the project"}
+	case job.Trace:
+		which = stepinit.LookupsAll
+	case t == nil && o.View.Dir != "" && !job.Strict:
+		which = stepinit.LookupsOpens
+	default:
+		return nil, nil //nolint:nilnil // nothing is to be heard
 	}
 	l, err := newLookups(o.View.Project, o.Env)
-	o.Lookups = err == nil
+	o.Lookups = which
 	return l, err
 }
 
@@ -213,11 +218,18 @@ func tellTraces(at place, t *trace, heard *lookups, out *executor.Outcome) error
 	if !heard.finish() {
 		return nil
 	}
+	control := ControlLookupsTraced
+	if !over.job.Trace {
+		control = ControlOpensTraced
+	}
 	if len(heard.unseen) == 0 {
-		out.Controls = append(out.Controls, ControlLookupsTraced)
+		out.Controls = append(out.Controls, control)
 	}
 	if !watched {
 		heard.tellReads(over, out)
+	}
+	if !over.job.Trace {
+		return nil
 	}
 	return heard.tell(over, t, out)
 }

@@ -4,11 +4,17 @@ package process_test
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strings"
+	"syscall"
 	"testing"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/attest-pipeline/attest/isolation/executor"
 	"github.com/attest-pipeline/attest/isolation/process"
@@ -55,11 +61,12 @@ func TestTrace(t *testing.T) {
 			}
 			declare(t, &job, "in")
 			_, outcome := printed(t, e, job)
-			if !slices.Contains(outcome.Controls, process.ControlReadsTraced) {
-				if os.Getuid() == 0 {
-					t.Fatalf("root is not told what a step reads: %q", outcome.Controls)
-				}
-				t.Skip("only root is told")
+			control := process.ControlReadsTraced
+			if os.Getuid() != 0 {
+				control = process.ControlOpensTraced
+			}
+			if !slices.Contains(outcome.Controls, control) {
+				t.Fatalf("controls %q lack %s", outcome.Controls, control)
 			}
 			if diff := cmp.Diff(test.want, pathsOf(outcome.Read)); diff != "" {
 				t.Errorf("read (-want +got):\n%s", diff)
@@ -76,9 +83,48 @@ func TestTrace(t *testing.T) {
 	}
 }
 
+// Users other than root are told by other means.
+func TestTraceOfAnotherUser(t *testing.T) {
+	needRoot(t)
+	again(t, "^TestTrace$|^TestTraceOfMany$|^TestTraceNested$", func(cmd *exec.Cmd) {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 54321, Gid: 54321}}
+	})
+}
+
+// Where another program listens already, a step runs and is not traced.
+func TestTraceNested(t *testing.T) {
+	needView(t)
+	if os.Getuid() == 0 {
+		t.Skip("root is told by fanotify")
+	}
+	runtime.LockOSThread() // which ends with the filter, with this test
+	filter := []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW}}
+	program := unix.SockFprog{Len: 1, Filter: &filter[0]}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	fd, _, errno := unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER, uintptr(unsafe.Pointer(&program)))
+	if errno != 0 {
+		t.Fatal(errno)
+	}
+	defer unix.Close(int(fd))
+	e := process.New(process.Options{}) // its keeper is started by this thread
+	defer e.Close()
+	job := newJob(t, shell("cat other"))
+	write(t, filepath.Join(job.Root, "other"), "x\n")
+	out, outcome := printed(t, e, job)
+	if out != "x\n" || slices.Contains(outcome.Controls, process.ControlOpensTraced) || len(outcome.Read) > 0 {
+		t.Errorf("printed %q, controls %q, read %v", out, outcome.Controls, outcome.Read)
+	}
+	job = newJob(t, shell("true"))
+	job.Trace = true
+	if _, err := e.Run(t.Context(), job, executor.Streams{}); err == nil || !strings.Contains(err.Error(), "tracing what it looks for") {
+		t.Errorf("--trace where it cannot be: %v", err)
+	}
+}
+
 // Many files at once, from many steps, and none is lost or mixed up.
 func TestTraceOfMany(t *testing.T) {
-	needRoot(t)
 	needView(t)
 	e := process.New(process.Options{})
 	t.Cleanup(func() { _ = e.Close() })

@@ -19,6 +19,18 @@ type walked struct {
 	absent bool     // nothing stands there
 }
 
+// leadsPast reports whether nothing of the way is in the project or above it.
+func (w walked) leadsPast(project string) bool {
+	for _, p := range append(w.links, w.path) {
+		_, inside := below(p, project)
+		_, above := below(project, path.Dir(p))
+		if inside || above {
+			return false
+		}
+	}
+	return true
+}
+
 // walk finds out where a name of the step leads, as the kernel will.
 func (l *lookups) walk(name string, follow bool) walked {
 	if w, ok := l.straight(name, follow); ok {

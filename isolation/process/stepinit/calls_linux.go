@@ -42,7 +42,7 @@ func Calls() map[CallKey]Call {
 
 // filter is a program for seccomp(2) that has the kernel tell of the calls. All
 // others go on at once, and those of architectures that are not known are told of.
-func filter() []unix.SockFilter {
+func filter(which Lookups) []unix.SockFilter {
 	const (
 		number, arch, args = 0, 4, 16 // in struct seccomp_data
 		tell, allow        = unix.SECCOMP_RET_USER_NOTIF, unix.SECCOMP_RET_ALLOW
@@ -66,12 +66,23 @@ func filter() []unix.SockFilter {
 		}
 		for _, n := range ordered(known[a]) {
 			c := known[a][n]
+			// The lower half of an argument: these architectures are little-endian.
+			flags := load(args + 8*c.Flags)
+			if which == LookupsOpens {
+				switch {
+				case c.Kind == CallOpen && !c.How: // what is opened to be written, and no more, is none
+					block = append(block, skipUnless(unix.BPF_JEQ, n, 4), flags,
+						skipUnless(unix.BPF_JSET, unix.O_WRONLY|unix.O_PATH, 1), answer(allow), answer(tell))
+				case c.Kind == CallOpen, c.Kind == CallExec, c.Kind == CallRoot, c.Kind == CallUnseen:
+					block = append(block, skipUnless(unix.BPF_JEQ, n, 1), answer(tell))
+				}
+				continue
+			}
 			if !c.Empty {
 				block = append(block, skipUnless(unix.BPF_JEQ, n, 1), answer(tell))
 				continue
 			}
-			// The lower half of the argument: these architectures are little-endian.
-			block = append(block, skipUnless(unix.BPF_JEQ, n, 4), load(args+8*c.Flags),
+			block = append(block, skipUnless(unix.BPF_JEQ, n, 4), flags,
 				skipUnless(unix.BPF_JSET, unix.AT_EMPTY_PATH, 1), answer(allow), answer(tell))
 		}
 		block = append(block, answer(allow))
@@ -94,11 +105,11 @@ func ordered[V any](m map[uint32]V) []uint32 {
 // listen has the kernel tell of every file that this thread looks for from now
 // on, and all that it starts, and sends the descriptor to listen on over the
 // connection. Calls wait until they were told of.
-func listen() error {
+func listen(which Lookups) error {
 	if len(architectures()) == 0 {
 		return fmt.Errorf("nobody tried it on %s", runtime.GOARCH)
 	}
-	program := filter()
+	program := filter(which)
 	prog := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
 	// With the second flag no signal makes a program ask again, once it was heard.
 	var fd uintptr

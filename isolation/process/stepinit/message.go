@@ -94,8 +94,19 @@ type Order struct {
 	// Lookups has the init send a descriptor, with one byte and after the above,
 	// on which the kernel tells of the [Calls] of the command and of all that it
 	// starts: see seccomp_unotify(2). Each of these calls waits for an answer.
-	Lookups bool
+	Lookups Lookups
 }
+
+// Lookups says of which calls the kernel is to tell.
+type Lookups byte
+
+// LookupsOpens are those that open files for reading or execute them, where that
+// can be had; LookupsAll are all of them, or the command does not run.
+const (
+	LookupsNone Lookups = iota
+	LookupsOpens
+	LookupsAll
+)
 
 // MostWatched is how many folders fit into one message.
 const MostWatched = 250
@@ -133,7 +144,7 @@ func (o Order) Marshal() []byte {
 		b = appendStrings(b, list)
 	}
 	b = binary.AppendUvarint(b, o.Spaces)
-	b = appendBool(b, o.Lookups)
+	b = append(b, byte(o.Lookups))
 	b = o.Limits.append(b)
 	binary.LittleEndian.PutUint32(b, uint32(len(b)-4))
 	return b
@@ -172,13 +183,6 @@ func (p *parser) limits() Limits {
 	return l
 }
 
-func appendBool(b []byte, v bool) []byte {
-	if v {
-		return append(b, 1)
-	}
-	return append(b, 0)
-}
-
 func appendStrings(b []byte, list []string) []byte {
 	b = binary.AppendUvarint(b, uint64(len(list)))
 	for _, s := range list {
@@ -213,7 +217,7 @@ func ReadOrder(r io.Reader) (Order, error) {
 	o.Hide = p.strings()
 	o.View, ok = parseView(p.strings())
 	o.Watch = p.strings()
-	o.Spaces, o.Lookups, o.Limits = p.number(), p.bool(), p.limits()
+	o.Spaces, o.Lookups, o.Limits = p.number(), p.lookups(), p.limits()
 	if !ok || p.bad || len(p.rest) > 0 {
 		return Order{}, errors.New("reading an order: it is damaged")
 	}
@@ -274,10 +278,10 @@ func (p *parser) number() uint64 {
 	return n
 }
 
-func (p *parser) bool() bool {
+func (p *parser) lookups() Lookups {
 	n := p.number()
-	p.bad = p.bad || n > 1
-	return n == 1
+	p.bad = p.bad || n > uint64(LookupsAll)
+	return Lookups(n)
 }
 
 func (p *parser) strings() []string {
