@@ -37,8 +37,9 @@ func testConformance(t *testing.T, init string) {
 		}
 		switch {
 		case os.Getenv(without) == "all" || !grantsNamespaces(t):
-			f.Exposed = true
+			f.Exposed, f.NoFiles = true, true
 		case os.Getenv(without) == "overlay":
+			f.NoFiles = true
 			f.Controls = slices.Concat(always(), []string{process.ControlPIDNamespace})
 		case os.Getenv(without) == "pid" || !grantsPIDs(t):
 			f.Controls = slices.Concat(always(), ofView())

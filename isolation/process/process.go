@@ -43,6 +43,14 @@
 // machine as its user may. Outputs from earlier are then moved aside before the
 // command runs; see [PutBack].
 //
+// # What it is handed
+//
+// Secrets are variables of its environment, or files: mounted for this step alone,
+// read-only, of its user and mode 0400, from memory that is never swapped out.
+// Where nothing stands at a file's path, its folder is replaced for the step by one
+// in memory in which all that stands there is mounted. Where no overlay is to be
+// had, a job with files is refused.
+//
 // # What is out of its reach
 //
 // The project's .attest and what [Options.Hide] lists: in the step's mount
@@ -254,7 +262,7 @@ func (e *Executor) prepare(root *os.Root, job executor.Job) (*command, error) {
 		return nil, err
 	}
 	c := &command{
-		env:  e.environment(job.Env),
+		env:  e.environment(variables(job)),
 		dir:  filepath.Join(job.Root, filepath.FromSlash(job.WorkingDir)),
 		hide: hide,
 	}

@@ -26,7 +26,7 @@ func Main() int { return stepinit.Main(os.Args) }
 func abilities() []executor.Ability {
 	return []executor.Ability{
 		executor.AbilityCaches, executor.AbilityDeterministic, executor.AbilityLimits, executor.AbilityNoNetwork,
-		executor.AbilityStrict, executor.AbilityTrace, executor.AbilityVariation,
+		executor.AbilitySecrets, executor.AbilityStrict, executor.AbilityTrace, executor.AbilityVariation,
 	}
 }
 
@@ -98,6 +98,9 @@ func (e *Executor) start(ctx context.Context, root *os.Root, job executor.Job, c
 				Hints: []string{"the kernel refuses: " + refused.what, "run without --trace"},
 			}
 		}
+		if errors.As(err, &refused) && len(mounted(job)) > 0 && !viewAfter(i) {
+			return executor.Outcome{}, errNoMounts(job, refused.what)
+		}
 		if !errors.As(err, &refused) {
 			if err == nil {
 				e.keepers.granted.CompareAndSwap(0, int32(i+1))
@@ -106,6 +109,12 @@ func (e *Executor) start(ctx context.Context, root *os.Root, job executor.Job, c
 		}
 	}
 	return executor.Outcome{}, fmt.Errorf("starting the command: %w", err)
+}
+
+// viewAfter reports whether a protection after the one with this index has a
+// view.
+func viewAfter(i int) bool {
+	return slices.ContainsFunc(protections()[i+1:], func(p protection) bool { return p.view })
 }
 
 // startIn gives the command a place to work in, and takes from it what it left.
@@ -263,6 +272,10 @@ func (e *Executor) order(p protection, at place, job executor.Job, c *command) (
 	if job.Network == pipeline.NetworkNone && p.spaces == 0 {
 		return stepinit.Order{}, &refusedError{"network: none needs a network namespace, which the kernel does not grant"}
 	}
+	over, ok := at.(*overlay)
+	if len(mounted(job)) > 0 && !ok {
+		return stepinit.Order{}, errNoMounts(job, "no overlay of the project is to be had")
+	}
 	o := stepinit.Order{
 		Argv: argv, Env: c.env, Dir: c.dir, Hide: slices.Concat(c.hide, doors(os.Getuid())),
 		Spaces: uint64(p.spaces &^ unix.CLONE_NEWUSER), // the keeper is in that one
@@ -270,7 +283,7 @@ func (e *Executor) order(p protection, at place, job executor.Job, c *command) (
 	if job.Network == pipeline.NetworkNone {
 		o.Spaces |= unix.CLONE_NEWNET
 	}
-	if over, ok := at.(*overlay); ok {
+	if ok {
 		o.View = over.view()
 		o.Hide = append(o.Hide, over.dir)
 		o.View.HomeEmpty = job.Strict
@@ -283,6 +296,9 @@ func (e *Executor) order(p protection, at place, job executor.Job, c *command) (
 				return stepinit.Order{}, fmt.Errorf("making the cache %s: %w", cache.Name, err)
 			}
 			o.View.Writable = append(o.View.Writable, cache.Path)
+		}
+		if o.Files, err = files(job, o.View); err != nil {
+			return stepinit.Order{}, err
 		}
 	}
 	return o, nil

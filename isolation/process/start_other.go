@@ -20,7 +20,7 @@ func Main() int { return 2 }
 
 // abilities are what a job may ask of this level: on Linux it may ask for more.
 func abilities() []executor.Ability {
-	return []executor.Ability{executor.AbilityDeterministic, executor.AbilityVariation}
+	return []executor.Ability{executor.AbilityDeterministic, executor.AbilitySecrets, executor.AbilityVariation}
 }
 
 // keepers are there on Linux only.
@@ -32,6 +32,9 @@ func (e *Executor) Close() error { return nil }
 // start runs the command without any protection, and says so by naming no
 // controls. What it leaves in the background stays there.
 func (e *Executor) start(ctx context.Context, root *os.Root, job executor.Job, c *command, streams executor.Streams) (executor.Outcome, error) {
+	if len(mounted(job)) > 0 {
+		return executor.Outcome{}, errNoMounts(job, "only Linux has such")
+	}
 	at := newInPlace(root, job)
 	defer at.close()
 	var outcome executor.Outcome

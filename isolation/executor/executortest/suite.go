@@ -41,6 +41,9 @@ type Fixture struct {
 	// Exposed says that this machine lets the level hide nothing, so that what
 	// is in .attest is within reach of a command.
 	Exposed bool
+	// NoFiles says that this machine lets the level mount nothing for a job
+	// alone, so that it refuses secrets in files.
+	NoFiles bool
 	// Only names the tests to run, or groups of them ("command/script"), of a
 	// level that is slow to start; nil means all.
 	Only []string
@@ -68,6 +71,7 @@ func Run(t *testing.T, make func(t *testing.T) Fixture) {
 	s.run(t, "ending", s.testEnding)
 	s.run(t, "inputs", s.testInputs)
 	s.run(t, "reach", s.testReach)
+	s.run(t, "secrets", s.testSecrets)
 	s.run(t, "outcome", s.testOutcome)
 }
 

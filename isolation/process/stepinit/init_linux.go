@@ -61,7 +61,7 @@ func (o Order) keepAlive() {
 
 // run runs the command and returns when nothing that it started is alive, or is
 // about to end with this process.
-func (o Order) run() Report {
+func (o *Order) run() Report {
 	// What prepare sets holds for one thread and for what it starts.
 	runtime.LockOSThread()
 	controls, err := o.prepare()
@@ -102,7 +102,7 @@ func wait(pid, pidfd int) (status unix.WaitStatus, ended bool) {
 }
 
 // prepare arranges what the step is in, and returns which protections that is.
-func (o Order) prepare() (controls []string, err error) {
+func (o *Order) prepare() (controls []string, err error) {
 	unix.Umask(0o022)
 	if o.Spaces&unix.CLONE_NEWPID == 0 {
 		// What the step leaves behind becomes a child of this process.
@@ -128,6 +128,9 @@ func (o Order) prepare() (controls []string, err error) {
 			return nil, err
 		}
 		controls = append(controls, inForce...)
+		if err := o.placeFiles(); err != nil {
+			return nil, err
+		}
 		if err := o.showMounts(); err != nil {
 			return nil, err
 		}

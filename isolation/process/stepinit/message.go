@@ -95,6 +95,33 @@ type Order struct {
 	// on which the kernel tells of the [Calls] of the command and of all that it
 	// starts: see seccomp_unotify(2). Each of these calls waits for an answer.
 	Lookups Lookups
+	// Files are mounted for the step, from memory. They need a View.
+	Files []File
+}
+
+// File is one that the step's user alone can read.
+type File struct {
+	Path    string // absolute and clean
+	Content []byte
+}
+
+func fileStrings(files []File) []string {
+	var list []string
+	for _, f := range files {
+		list = append(list, f.Path, string(f.Content))
+	}
+	return list
+}
+
+func parseFiles(list []string) (files []File, ok bool) {
+	const each = 2
+	if len(list)%each != 0 {
+		return nil, false
+	}
+	for i := 0; i < len(list); i += each {
+		files = append(files, File{list[i], []byte(list[i+1])})
+	}
+	return files, true
 }
 
 // Lookups says of which calls the kernel is to tell.
@@ -140,7 +167,7 @@ const maxOrder = 64 << 20
 // Marshal returns the bytes that an init reads, their number before them.
 func (o Order) Marshal() []byte {
 	b := make([]byte, 4, 4096)
-	for _, list := range [][]string{o.Argv, o.Env, {o.Dir}, o.Hide, o.View.strings(), o.Watch} {
+	for _, list := range [][]string{o.Argv, o.Env, {o.Dir}, o.Hide, o.View.strings(), o.Watch, fileStrings(o.Files)} {
 		b = appendStrings(b, list)
 	}
 	b = binary.AppendUvarint(b, o.Spaces)
@@ -213,12 +240,13 @@ func ReadOrder(r io.Reader) (Order, error) {
 	} else {
 		p.bad = true
 	}
-	var ok bool
+	var viewOK, filesOK bool
 	o.Hide = p.strings()
-	o.View, ok = parseView(p.strings())
+	o.View, viewOK = parseView(p.strings())
 	o.Watch = p.strings()
+	o.Files, filesOK = parseFiles(p.strings())
 	o.Spaces, o.Lookups, o.Limits = p.number(), p.lookups(), p.limits()
-	if !ok || p.bad || len(p.rest) > 0 {
+	if !viewOK || !filesOK || p.bad || len(p.rest) > 0 {
 		return Order{}, errors.New("reading an order: it is damaged")
 	}
 	return o, nil

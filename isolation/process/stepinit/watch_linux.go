@@ -17,6 +17,9 @@ func (o Order) showMounts() error {
 	if len(o.Watch) == 0 {
 		return nil
 	}
+	if len(o.Watch) > MostWatched {
+		return fmt.Errorf("the step has %d mounts to be watched, more than %d", len(o.Watch), MostWatched)
+	}
 	var fds []int
 	defer func() {
 		for _, fd := range fds {
@@ -30,7 +33,7 @@ func (o Order) showMounts() error {
 		return fmt.Errorf("opening the step's mount namespace: %w", err)
 	}
 	fds = append(fds, fd)
-	for _, path := range o.Watch[:min(len(o.Watch), MostWatched)] {
+	for _, path := range o.Watch {
 		if fd, err := openFolder(path); err == nil {
 			fds = append(fds, fd)
 		}
