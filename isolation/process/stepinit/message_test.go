@@ -17,7 +17,8 @@ func TestOrder(t *testing.T) {
 		{},
 		{Argv: []string{"sh", "", "-c\n\xff"}, Env: []string{"A=", "B=\xfe"}, Dir: "/a b", Hide: []string{"/x"}, Spaces: 1 << 40},
 		{View: stepinit.View{Dir: "/d", Project: "/p", Home: "/h", HomeEmpty: true, Writable: []string{"/c", ""}}},
-		{Watch: []string{"/p", "/"}},
+		{Watch: []string{"/p", "/"}, Lookups: stepinit.LookupsAll},
+		{Lookups: stepinit.LookupsOpens},
 		{Files: []stepinit.File{{Path: "/run/a", Content: []byte("a\x00\xff")}, {Path: "/b", Content: []byte{}}}},
 		{Limits: stepinit.Limits{
 			Memory: 1, PIDs: 2, FileSize: 1 << 60, CPUs: []int{0, 5},

@@ -114,6 +114,48 @@ func TestQuiet(t *testing.T) {
 	}
 }
 
+// found is what was found out about a step in every way.
+func found(cache string, traced bool) event.StepFinished {
+	return event.StepFinished{Step: "s", Status: "succeeded", Cache: cache, Findings: &event.Findings{
+		Traced: traced, Read: []string{"a", "b", "c", "d"}, Programs: []string{"/bin/sh"},
+		Missing: []string{"1", "2", "3", "4", "5", "6"}, MissingPrograms: []string{"pandoc"}, Unread: []string{"in"}, Unseen: []string{"of this"},
+		Unexpected: []string{"x\ny\x1b[31m"}, Modified: []string{"m"}, Reproduction: "identical", Varied: []string{"clock", "path"},
+	}}
+}
+
+func TestFindings(t *testing.T) {
+	const always = `     read without declaring it, and runs again when it changes: a, b, c, d
+     wrote outside its outputs, which is not kept: xy
+     changed its inputs, which is not kept: m
+`
+	const asked = `     looked for and did not find: 1, 2, 3 and 3 more
+     programs that it looked for and did not find: pandoc
+     declared and never opened: in
+     executed: /bin/sh
+     there may be more, because: of this
+`
+	const twice = "     run twice: identical; in the second run differed: clock, path\n"
+	for _, tt := range []struct {
+		name string
+		mode display.Mode
+		what event.StepFinished
+		want string
+	}{
+		{"a step that ran", display.Plain, found("miss", false), "[OK] s (0.0s) - cache miss\n" + always + twice},
+		{"traced", display.Plain, found("miss", true), "[OK] s (0.0s) - cache miss\n" + always + asked + twice},
+		{"a hit", display.Plain, found("hit", false), "[OK] s (0.0s) - cache hit\n"},
+		{"a traced hit", display.Plain, found("hit", true), "[OK] s (0.0s) - cache hit\n" + always + asked + twice},
+		{"quiet", display.Quiet, found("off", true), strings.ReplaceAll(always+asked, "     ", "warning: s: ")},
+		{"quiet and a hit", display.Quiet, found("hit", false), ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if diff := cmp.Diff(tt.want, draw(t, tt.mode, []event.Body{tt.what})); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 func TestQuietShowsTheEndOfALongLog(t *testing.T) {
 	got := draw(t, display.Quiet, []event.Body{
 		event.StepStarted{Step: "test"},
