@@ -209,9 +209,10 @@ func TestJobsSayWhatIsAskedFor(t *testing.T) {
 func TestTraced(t *testing.T) {
 	p, ran, last := found(t, "", executor.Outcome{
 		Missing: []string{"later", "never"}, MissingPrograms: []string{"pandoc"}, Unread: []string{"u"},
-		Seen: &executor.Seen{Opened: []string{"r"}, Looked: []string{"l"}, Wrote: []string{"d/"}, Unseen: []string{"why"}},
+		Seen: &executor.Seen{Opened: []string{"of-hunter2", "r", "\xff"}, Looked: []string{"l"}, Wrote: []string{"d/"}, Unseen: []string{"why"}},
 	})
-	p.write("attest.yaml", head+"steps: {a: {run: x, inputs: [], outputs: [o]}}\n")
+	p.write("attest.yaml", head+"steps: {a: {run: x, inputs: [], outputs: [o], secrets: {T: {env: T}}}}\n")
+	p.options.Environ = []string{"T=hunter2"}
 	p.replan()
 	root, err := os.OpenRoot(p.dir)
 	if err != nil {

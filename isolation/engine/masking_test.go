@@ -89,6 +89,7 @@ func TestSecretsAreMasked(t *testing.T) {
 	out := executor.Outcome{
 		Fetched:    []executor.Fetch{{URL: "https://a/?t=" + url.QueryEscape(token), SHA256: digest.OfSHA256([]byte("a"))}},
 		Unexpected: []string{"b/" + token, "c/" + token + "\xff", "d\nd"}, Modified: []string{token},
+		Missing: []string{"e/" + token}, MissingPrograms: []string{token}, Unread: []string{"f/" + token},
 		Read: []executor.File{{Path: token, Digest: digest.Of(nil)}},
 	}
 	p := secretive(t, out, func(_ context.Context, j job) (int, error) {
