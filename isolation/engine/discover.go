@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/attest-pipeline/attest/attestation/digest"
 	"github.com/attest-pipeline/attest/attestation/receipt"
 	"github.com/attest-pipeline/attest/attestation/tree"
 	"github.com/attest-pipeline/attest/isolation/executor"
@@ -19,10 +20,10 @@ import (
 )
 
 // Discovered inputs are what a step depends on besides its key: files of the
-// project that it read without declaring them, and programs that it executed.
-// A traced step also depends on what it looked for and did not find.
-// They are known when it has run, are kept with its result, and decide whether
-// that is used again.
+// project that it read without declaring them, symbolic links that it followed,
+// programs that it executed and, of a step that was traced, files that it looked for
+// in vain. They are known when it has run, are kept with its result, and decide
+// whether that is used again.
 
 // discover fills in the digests of what an executor found by path alone. What
 // was changed while the step ran is left out, and the result is then not kept:
@@ -82,13 +83,22 @@ func fill(ctx context.Context, digests *statcache.Cache, root *os.Root, since in
 			continue
 		}
 		info, err := root.Lstat(filepath.FromSlash(name(f.Path)))
-		if err != nil || !info.Mode().IsRegular() {
+		if err != nil || !info.Mode().IsRegular() && info.Mode().Type() != fs.ModeSymlink {
 			changed = append(changed, f.Path)
 			continue
 		}
 		stat := tree.StatOf(info)
 		if stat.Ctime >= since {
 			changed = append(changed, f.Path)
+			continue
+		}
+		if !info.Mode().IsRegular() {
+			target, err := root.Readlink(filepath.FromSlash(name(f.Path)))
+			if err != nil {
+				changed = append(changed, f.Path)
+				continue
+			}
+			files[i].Digest = digest.Of([]byte(target))
 			continue
 		}
 		places = append(places, i)

@@ -85,6 +85,33 @@ func TestDiscoveredInputsDecide(t *testing.T) {
 	}
 }
 
+// TestALinkThatWasFollowedDecides: what it leads to stays as it is.
+func TestALinkThatWasFollowedDecides(t *testing.T) {
+	p, ran, _ := found(t, "", executor.Outcome{Read: []executor.File{{Path: "current"}, {Path: "v1"}}})
+	p.write("v1", "one")
+	p.write("v2", "two")
+	link := func(to string) {
+		t.Helper()
+		_ = os.Remove(p.path("current"))
+		if err := os.Symlink(to, p.path("current")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	link("v1")
+	if step := p.run().Receipt.Steps[0]; step.Read[0] != (receipt.File{Path: "current", Hash: digest.Of([]byte("v1"))}) {
+		t.Errorf("read %v", step.Read)
+	}
+	for _, want := range []string{"", "a", ""} {
+		if ran.take(); want != "" {
+			link("v2")
+		}
+		if p.run(); ran.take() != want {
+			t.Errorf("ran again: %t, want %t", want == "", want != "")
+		}
+	}
+}
+
 // TestWhatAProcessReads is the same with a real one.
 func TestWhatAProcessReads(t *testing.T) {
 	p := withProcesses(t, "steps: {s: {run: \"cat in hidden >out\", inputs: [in], outputs: [out]}}\n", map[string]string{"in": "1", "hidden": "2"})

@@ -124,7 +124,8 @@ type Outcome struct {
 	Fetched []Fetch
 	// Read are files of the project that the step read without declaring them,
 	// by paths relative to the project; Programs are those of the host that it
-	// executed, by absolute paths. Both ordered by path, each once. A digest
+	// executed, by absolute paths. A symbolic link among the former was followed,
+	// and its digest is that of its target. Both ordered by path, each once. A digest
 	// that is zero is for the caller to find, which remembers digests.
 	Read, Programs []File
 	// Missing are paths of the project that the step looked for and that were

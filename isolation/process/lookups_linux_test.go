@@ -297,7 +297,7 @@ func TestSeen(t *testing.T) {
 	if diff := cmp.Diff(want, outcome.Seen); diff != "" {
 		t.Errorf("seen (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"tool", "v1/file"}, pathsOf(outcome.Read)); diff != "" {
+	if diff := cmp.Diff([]string{"current", "tool", "v1/file"}, pathsOf(outcome.Read)); diff != "" {
 		t.Errorf("read (-want +got):\n%s", diff)
 	}
 	shell, err := filepath.EvalSymlinks("/bin/sh")

@@ -4,6 +4,7 @@ package process
 
 import (
 	"fmt"
+	"io/fs"
 	"path"
 	"path/filepath"
 	"slices"
@@ -82,6 +83,21 @@ func (l *lookups) tellReads(at *overlay, out *executor.Outcome) {
 	}
 	slices.SortFunc(out.Read, byPath)
 	slices.SortFunc(out.Programs, byPath)
+}
+
+// tellLinks notes which symbolic links were followed that nobody declared: where
+// they lead decides what is read.
+func (l *lookups) tellLinks(at *overlay, out *executor.Outcome) {
+	for name, use := range l.found {
+		p, inside := at.inProject(name)
+		if _, declared := at.job.Inputs.Find(p); use&useLink == 0 || !inside || declared || !at.saw(p) {
+			continue
+		}
+		if info, err := at.root.Lstat(filepath.FromSlash(p)); err == nil && info.Mode().Type() == fs.ModeSymlink {
+			out.Read = append(out.Read, executor.File{Path: p})
+		}
+	}
+	slices.SortFunc(out.Read, byPath)
 }
 
 // ofStep reports whether a path is in a folder that every step has of its own.

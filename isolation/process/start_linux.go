@@ -237,6 +237,7 @@ func tellTraces(at place, t *trace, heard *lookups, out *executor.Outcome) error
 	if !watched {
 		heard.tellReads(over, out)
 	}
+	heard.tellLinks(over, out)
 	if !over.job.Trace {
 		return nil
 	}
