@@ -51,6 +51,15 @@
 // in memory in which all that stands there is mounted. Where no overlay is to be
 // had, a job with files is refused.
 //
+// # What is found out about it
+//
+// The files of the project that a step reads without declaring them, and the
+// programs that it executes, are in the outcome: as fanotify tells them, where this
+// program may ask it, else as the step names them in system calls, of which
+// seccomp tells. Job.Trace has seccomp tell of everything that the step looks for,
+// found or not. The controls say which it was; see SECURITY.md for what none of
+// them tells.
+//
 // # What is out of its reach
 //
 // The project's .attest and what [Options.Hide] lists: in the step's mount
