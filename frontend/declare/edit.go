@@ -176,6 +176,13 @@ func (e *edit) addKey(key string, quoted []string) ([]byte, error) {
 	if v.Kind == yaml.SequenceNode && v.Style&yaml.FlowStyle == 0 && len(v.Content) > 0 {
 		line = e.lastLine(v.Content[len(v.Content)-1].Line, max(v.Column, k.Column))
 	}
+	if e.endsOpen(v, line) {
+		// What stands behind it would change it.
+		if strings.TrimLeft(e.lineText(k.Line)[:len(indent)], " ") != "" || k.Line == 1 {
+			return nil, fmt.Errorf("%w: line %d begins an entry", ErrShape, k.Line)
+		}
+		line = k.Line - 1
+	}
 	const width = 100
 	if one := indent + key + ": [" + strings.Join(quoted, ", ") + "]"; utf8.RuneCountInString(one) <= width {
 		return e.after(line, "", []string{one}), nil
@@ -185,6 +192,17 @@ func (e *edit) addKey(key string, quoted []string) ([]byte, error) {
 		lines = append(lines, indent+"  - "+q)
 	}
 	return e.after(line, "", lines), nil
+}
+
+// endsOpen reports whether a value that ends in a line is a block of text that the
+// line ends behind it belong to, or that has none.
+func (e *edit) endsOpen(v *yaml.Node, line int) bool {
+	if v.Style&(yaml.LiteralStyle|yaml.FoldedStyle) == 0 {
+		return false
+	}
+	header, _, _ := strings.Cut(e.lineText(v.Line)[min(v.Column-1, len(e.lineText(v.Line))):], "#")
+	return strings.Contains(header, "+") || line == len(e.lines) && !strings.HasSuffix(e.lineText(line), "\n") ||
+		len(e.lines) > line && strings.TrimSpace(string(e.text[e.lines[line]:])) == "" && !bytes.HasSuffix(e.text, []byte("\n"))
 }
 
 // lastLine returns the last line of what begins in a line, at a column: those
