@@ -38,12 +38,14 @@ func Reversed(names []string) { slices.Reverse(names) }
 //
 // An error means that the order is not the one wanted: nothing is known of a
 // file system that lists neither by age nor the other way round.
-func Skeleton(dir string, layers []string, arrange Arrange) (arranged bool, err error) {
+//
+// What is called skip, at the top, is left out, with all that is in it.
+func Skeleton(dir string, layers []string, arrange Arrange, skip ...string) (arranged bool, err error) {
 	newest, err := newestFirst(dir)
 	if err != nil {
 		return false, err
 	}
-	s := &skeleton{arrange: arrange, newestFirst: newest}
+	s := &skeleton{arrange: arrange, newestFirst: newest, skip: skip}
 	err = s.fill(dir, layers)
 	return s.arranged, err
 }
@@ -52,6 +54,7 @@ type skeleton struct {
 	arrange     Arrange
 	newestFirst bool
 	arranged    bool
+	skip        []string // of the next folder
 }
 
 // fill makes the content of one folder, which the layers have.
@@ -60,6 +63,8 @@ func (s *skeleton) fill(dir string, layers []string) error {
 	if err != nil {
 		return err
 	}
+	names = slices.DeleteFunc(names, func(name string) bool { return slices.Contains(s.skip, name) })
+	s.skip = nil
 	s.arrange(names)
 	if s.arranged = s.arranged || len(names) > 1; s.newestFirst {
 		slices.Reverse(names)

@@ -47,7 +47,24 @@ const (
 	VariedPath     = "path"
 	VariedTime     = "time" // the second run is later, by its own clock
 	VariedUmask    = "umask"
+
+	VariedInputTimes = "input-times"
+	VariedPIDs       = "process-numbers"
 )
+
+// What the controls of a deterministic step name as fixed.
+const (
+	FixedCPUs       = "fixed-cpus" // one, as programs count them
+	FixedHostname   = "fixed-hostname"
+	FixedInputTimes = "fixed-input-times"
+	FixedOrder      = "fixed-file-order"
+	FixedPath       = "fixed-path"
+	FixedPIDs       = "fixed-process-numbers" // those of a step begin with the same
+	FixedUmask      = "fixed-umask"
+)
+
+// FixedHost is the host name of deterministic steps.
+const FixedHost = "attest"
 
 // Ability is something that a job can ask for and not every executor has.
 type Ability string

@@ -30,6 +30,12 @@ type overlay struct {
 	// hidden are paths of the project that the step does not see, although
 	// nobody removed them.
 	hidden map[string]bool
+	// made are the folders of the upper folder, with what they are in the project.
+	made map[string]fs.FileInfo
+	// order is the view's, and retimed says that the inputs have
+	// times that the job's world asks for.
+	order   string
+	retimed bool
 }
 
 func newOverlay(root *os.Root, job executor.Job) *overlay {
@@ -77,7 +83,7 @@ func (o *overlay) prepare(ctx context.Context) error {
 		}
 		return fmt.Errorf("hiding earlier outputs: %w", err)
 	}
-	return nil
+	return o.world(ctx)
 }
 
 // earlier returns the paths of outputs that stand in the project from earlier:
@@ -158,7 +164,7 @@ func whole(p string, outputs []pipeline.Pattern) (top string, ok bool) {
 
 // view returns what the step's init is to mount.
 func (o *overlay) view() stepinit.View {
-	return stepinit.View{Dir: o.dir, Project: o.job.Root}
+	return stepinit.View{Dir: o.dir, Project: o.job.Root, Order: o.order}
 }
 
 func (o *overlay) collect(ctx context.Context, out *executor.Outcome) error {
@@ -202,9 +208,9 @@ func (o *overlay) close() {
 // paths, of which none is below another.
 func (o *overlay) hide(paths []string) error {
 	o.hidden = make(map[string]bool, len(paths))
-	made := map[string]fs.FileInfo{}
+	o.made = map[string]fs.FileInfo{}
 	for _, p := range paths {
-		if err := o.copyFolder(path.Dir(p), made); err != nil {
+		if err := o.copyFolder(path.Dir(p), o.made); err != nil {
 			return err
 		}
 		name := o.upper(p)
@@ -214,7 +220,7 @@ func (o *overlay) hide(paths []string) error {
 		o.hidden[p] = true
 	}
 	// The step sees these folders where the project's are.
-	for p, info := range made {
+	for p, info := range o.made {
 		if err := errors.Join(os.Chtimes(o.upper(p), info.ModTime(), info.ModTime()), os.Chmod(o.upper(p), info.Mode())); err != nil {
 			return err
 		}

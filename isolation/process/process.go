@@ -60,6 +60,14 @@
 // found or not. The controls say which it was; see SECURITY.md for what none of
 // them tells.
 //
+// # Its world
+//
+// A job that is deterministic, and the second run of one that is to be
+// reproducible, see another world: host name, umask, one processor, the times of
+// inputs, the order in which folders of the project list files, the numbers of
+// processes; a second run finds the project at another path, and at its own. The
+// outcome names what could be had. The clock is the machine's.
+//
 // # What is out of its reach
 //
 // The project's .attest and what [Options.Hide] lists: in the step's mount

@@ -158,6 +158,7 @@ func (e *Executor) startWith(ctx context.Context, p protection, at place, job ex
 		return executor.Outcome{}, err
 	}
 	o.Limits = l.forInit(&e.keepers.cpus)
+	w := e.arrange(job, at, &o)
 	t := k.trace(&o)
 	defer t.finish()
 	if job.Strict && t == nil {
@@ -182,6 +183,7 @@ func (e *Executor) startWith(ctx context.Context, p protection, at place, job ex
 	if outcome.TimedOut {
 		outcome.Duration = time.Since(begun)
 	}
+	said.Controls, outcome.Varied = w.tell(said.Controls)
 	outcome.Controls = slices.Concat(p.controls(), said.Controls, l.controls)
 	if err := tellTraces(at, t, heard, &outcome); err != nil {
 		return executor.Outcome{}, err

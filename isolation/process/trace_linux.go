@@ -26,6 +26,7 @@ import (
 // it is not done in another way.
 type trace struct {
 	project string // its path
+	alias   string // another, or empty
 
 	from *watchers
 	fd   int // a group of theirs
@@ -92,7 +93,7 @@ func (k *keeper) trace(o *stepinit.Order) *trace {
 	}
 	t := newTrace(&k.watchers)
 	if t != nil {
-		t.project, o.Watch = o.View.Project, paths
+		t.project, t.alias, o.Watch = o.View.Project, o.View.Alias, paths
 	}
 	return t
 }
@@ -185,6 +186,9 @@ func (t *trace) events(b []byte) {
 		}
 		// So the kernel names what has been removed since.
 		path := strings.TrimSuffix(string(name[:n]), " (deleted)")
+		if rest, ok := below(path, t.alias); ok && t.alias != "" {
+			path = join(t.project, rest)
+		}
 		if e.Mask&unix.FAN_OPEN_EXEC != 0 {
 			t.executed[path] = true
 		} else if _, ok := below(path, t.project); !ok {

@@ -2,6 +2,8 @@
 
 package launch
 
+import "github.com/attest-pipeline/attest/isolation/executor"
+
 // The limits that a step can be held to, as [Status] and receipts name them.
 const (
 	ControlCPULimit      = "cpu-limit"
@@ -23,20 +25,20 @@ const (
 
 // What is fixed in the first, as [Status] and receipts name it.
 const (
-	FixedCPUs       = "fixed-cpus" // one
-	FixedHostname   = "fixed-hostname"
-	FixedInputTimes = "fixed-input-times"
-	FixedOrder      = "fixed-file-order"
-	FixedPath       = "fixed-path"
-	FixedUmask      = "fixed-umask"
+	FixedCPUs       = executor.FixedCPUs
+	FixedHostname   = executor.FixedHostname
+	FixedInputTimes = executor.FixedInputTimes
+	FixedOrder      = executor.FixedOrder
+	FixedPath       = executor.FixedPath
+	FixedUmask      = executor.FixedUmask
 )
 
 // What differs in the second.
 const (
-	VariesCPUs     = "cpus"
-	VariesHostname = "hostname"
-	VariesOrder    = "file-order"
-	VariesUmask    = "umask"
+	VariesCPUs     = executor.VariedCPUs
+	VariesHostname = executor.VariedHostname
+	VariesOrder    = executor.VariedOrder
+	VariesUmask    = executor.VariedUmask
 )
 
 // ControlWritesListed says that the engine reports what a step wrote in its

@@ -64,7 +64,11 @@ func filesInMemory(files []File) (trees []int, err error) {
 	defer func() { err = errors.Join(err, unix.Unmount(at, unix.MNT_DETACH)) }()
 	for i, f := range files {
 		name := fmt.Sprintf("%s/%d", at, i)
-		if err := os.WriteFile(name, f.Content, 0o400); err != nil {
+		var mode fs.FileMode = 0o400
+		if f.Public {
+			mode = 0o444
+		}
+		if err := os.WriteFile(name, f.Content, mode); err != nil {
 			return trees, fmt.Errorf("writing a file in memory: %w", err)
 		}
 		tree, err := unix.OpenTree(unix.AT_FDCWD, name, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)

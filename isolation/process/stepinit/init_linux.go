@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -103,7 +104,8 @@ func wait(pid, pidfd int) (status unix.WaitStatus, ended bool) {
 
 // prepare arranges what the step is in, and returns which protections that is.
 func (o *Order) prepare() (controls []string, err error) {
-	unix.Umask(0o022)
+	const usualMask = 0o022
+	unix.Umask(usualMask)
 	if o.Spaces&unix.CLONE_NEWPID == 0 {
 		// What the step leaves behind becomes a child of this process.
 		if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
@@ -122,12 +124,21 @@ func (o *Order) prepare() (controls []string, err error) {
 		}
 		controls = append(controls, ControlNoNetwork)
 	}
+	if o.World.Hostname != "" && o.Spaces&unix.CLONE_NEWUTS != 0 && unix.Sethostname([]byte(o.World.Hostname)) == nil {
+		controls = append(controls, DidHostname)
+	}
 	if o.Spaces&unix.CLONE_NEWNS != 0 {
 		inForce, err := o.mount()
 		if err != nil {
 			return nil, err
 		}
 		controls = append(controls, inForce...)
+		if o.lastPID > 0 {
+			controls = append(controls, DidPIDs)
+		}
+		if o.AliasDir != "" && slices.Contains(inForce, DidAlias) {
+			o.Dir = o.AliasDir
+		}
 		if err := o.placeFiles(); err != nil {
 			return nil, err
 		}
@@ -138,6 +149,9 @@ func (o *Order) prepare() (controls []string, err error) {
 			return nil, err
 		}
 		controls = append(controls, ControlNoNewPrivs)
+	}
+	if o.World.Umask != 0 {
+		unix.Umask(int(o.World.Umask))
 	}
 	return controls, o.Limits.set()
 }
@@ -168,7 +182,7 @@ func giveUp() error {
 }
 
 // exec starts the command in a session of its own.
-func (o Order) exec() (pid, pidfd int, err error) {
+func (o *Order) exec() (pid, pidfd int, err error) {
 	if err := os.Chdir(o.Dir); err != nil {
 		return 0, 0, err
 	}
@@ -184,6 +198,11 @@ func (o Order) exec() (pid, pidfd int, err error) {
 	sys := &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd}
 	if fd, ok := o.Limits.folder(); ok {
 		sys.UseCgroupFD, sys.CgroupFD = true, fd
+	}
+	if o.lastPID > 0 { // threads of this program take numbers too, but not later
+		if err := o.setLastPID(); err != nil {
+			return 0, 0, fmt.Errorf("setting the first number of a process: %w", err)
+		}
 	}
 	pid, err = syscall.ForkExec(path, o.Argv, &syscall.ProcAttr{
 		Env:   o.Env,

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"time"
 )
 
@@ -97,29 +98,60 @@ type Order struct {
 	Lookups Lookups
 	// Files are mounted for the step, from memory. They need a View.
 	Files []File
+	World World
+	// AliasDir takes the place of Dir where View.Alias could be mounted.
+	AliasDir string
+
+	lastPID int // the file that has it, in an init; 0 for none
 }
 
-// File is one that the step's user alone can read.
+// World is what of the step's surroundings is not as usual.
+type World struct {
+	Hostname string // empty for the machine's
+	Umask    uint64 // 0 for the usual one
+	LastPID  uint64 // what the numbers of processes begin after; 0 for what comes
+}
+
+func (w World) strings() []string {
+	return []string{w.Hostname, strconv.FormatUint(w.Umask, 8), strconv.FormatUint(w.LastPID, 10)}
+}
+
+func parseWorld(list []string) (w World, ok bool) {
+	const fixed = 3
+	if len(list) != fixed {
+		return World{}, false
+	}
+	umask, err := strconv.ParseUint(list[1], 8, 9)
+	last, err2 := strconv.ParseUint(list[2], 10, 22)
+	return World{list[0], umask, last}, err == nil && err2 == nil
+}
+
+// File is one that the step's user can read, and nobody can write to.
 type File struct {
 	Path    string // absolute and clean
 	Content []byte
+	Public  bool // others may read it too
 }
 
 func fileStrings(files []File) []string {
 	var list []string
 	for _, f := range files {
-		list = append(list, f.Path, string(f.Content))
+		public := ""
+		if f.Public {
+			public = "p"
+		}
+		list = append(list, f.Path, string(f.Content), public)
 	}
 	return list
 }
 
 func parseFiles(list []string) (files []File, ok bool) {
-	const each = 2
+	const each = 3
 	if len(list)%each != 0 {
 		return nil, false
 	}
 	for i := 0; i < len(list); i += each {
-		files = append(files, File{list[i], []byte(list[i+1])})
+		files = append(files, File{list[i], []byte(list[i+1]), list[i+2] != ""})
 	}
 	return files, true
 }
@@ -167,7 +199,7 @@ const maxOrder = 64 << 20
 // Marshal returns the bytes that an init reads, their number before them.
 func (o Order) Marshal() []byte {
 	b := make([]byte, 4, 4096)
-	for _, list := range [][]string{o.Argv, o.Env, {o.Dir}, o.Hide, o.View.strings(), o.Watch, fileStrings(o.Files)} {
+	for _, list := range [][]string{o.Argv, o.Env, {o.Dir}, o.Hide, o.View.strings(), o.Watch, fileStrings(o.Files), o.World.strings(), {o.AliasDir}} {
 		b = appendStrings(b, list)
 	}
 	b = binary.AppendUvarint(b, o.Spaces)
@@ -240,13 +272,19 @@ func ReadOrder(r io.Reader) (Order, error) {
 	} else {
 		p.bad = true
 	}
-	var viewOK, filesOK bool
+	var viewOK, filesOK, worldOK bool
 	o.Hide = p.strings()
 	o.View, viewOK = parseView(p.strings())
 	o.Watch = p.strings()
 	o.Files, filesOK = parseFiles(p.strings())
+	o.World, worldOK = parseWorld(p.strings())
+	if dir := p.strings(); len(dir) == 1 {
+		o.AliasDir = dir[0]
+	} else {
+		p.bad = true
+	}
 	o.Spaces, o.Lookups, o.Limits = p.number(), p.lookups(), p.limits()
-	if !viewOK || !filesOK || p.bad || len(p.rest) > 0 {
+	if !viewOK || !filesOK || !worldOK || p.bad || len(p.rest) > 0 {
 		return Order{}, errors.New("reading an order: it is damaged")
 	}
 	return o, nil

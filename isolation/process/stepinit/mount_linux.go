@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -15,7 +16,7 @@ import (
 
 // mount finishes the file system of a step, in a mount namespace that is the
 // init's own. Nothing of it is seen outside, and nothing has to be undone.
-func (o Order) mount() (controls []string, err error) {
+func (o *Order) mount() (controls []string, err error) {
 	if o.View.Dir != "" {
 		if controls, err = o.View.mount(); err != nil {
 			return nil, err
@@ -29,6 +30,9 @@ func (o Order) mount() (controls []string, err error) {
 		if err := unix.Mount("proc", "/proc", "proc", flags, ""); err != nil {
 			return nil, fmt.Errorf("mounting /proc: %w", err)
 		}
+		if o.World.LastPID != 0 { // before the kernel's settings are closed
+			o.openLastPID()
+		}
 	}
 	if os.Getuid() == 0 { // permissions keep others from this
 		// Through core_pattern, for one, the kernel starts a program outside of
@@ -40,6 +44,24 @@ func (o Order) mount() (controls []string, err error) {
 		return controls, nil
 	}
 	return controls, finishDev()
+}
+
+// openLastPID opens what the numbers of processes begin after, where this may be
+// written to.
+func (o *Order) openLastPID() {
+	fd, err := unix.Open("/proc/sys/kernel/ns_last_pid", unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	if o.lastPID = fd; o.setLastPID() != nil {
+		_ = unix.Close(fd)
+		o.lastPID = 0
+	}
+}
+
+func (o *Order) setLastPID() error {
+	_, err := unix.Write(o.lastPID, []byte(strconv.FormatUint(o.World.LastPID, 10)))
+	return err
 }
 
 // hide puts an empty folder over each folder, and over everything else

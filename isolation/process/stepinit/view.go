@@ -18,6 +18,12 @@ type View struct {
 	HomeEmpty bool
 	// Writable are folders that are open to writing as they are.
 	Writable []string
+	// Order is in which order folders of the project list what is in them: one of
+	// the below, or empty for that of the file system.
+	Order string
+	// Alias is another path at which the step finds the project, in a folder of
+	// its own; empty for none.
+	Alias string
 }
 
 // The names of what View.Dir holds.
@@ -37,22 +43,36 @@ const (
 	ControlTmpPrivate  = "tmp-private"
 )
 
+// The orders of a [View].
+const (
+	OrderSorted   = "sorted"
+	OrderReversed = "reversed"
+)
+
+// What a [Report] can name besides, of a [World].
+const (
+	DidHostname = "hostname"
+	DidOrder    = "order"
+	DidAlias    = "alias"
+	DidPIDs     = "pids"
+)
+
 // strings returns the view as a list, for [parseView].
 func (v View) strings() []string {
 	flags := ""
 	if v.HomeEmpty {
 		flags += "e"
 	}
-	return append([]string{v.Dir, v.Project, v.Home, flags}, v.Writable...)
+	return append([]string{v.Dir, v.Project, v.Home, v.Order, v.Alias, flags}, v.Writable...)
 }
 
 func parseView(list []string) (v View, ok bool) {
-	const fixed = 4
+	const fixed = 6
 	if len(list) < fixed {
 		return View{}, false
 	}
-	v = View{Dir: list[0], Project: list[1], Home: list[2]}
-	for _, flag := range list[3] {
+	v = View{Dir: list[0], Project: list[1], Home: list[2], Order: list[3], Alias: list[4]}
+	for _, flag := range list[5] {
 		switch flag {
 		case 'e':
 			v.HomeEmpty = true

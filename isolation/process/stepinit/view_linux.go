@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/attest-pipeline/attest/isolation/dirorder"
 )
 
 // A view is put together from what the machine has. Everything that goes into
@@ -33,6 +35,7 @@ func (v View) mount() (controls []string, err error) {
 		return nil, fmt.Errorf("preparing a home: %w", err)
 	}
 	defer layers.close()
+	o.order = v.arrange(o)
 	if err := v.mountTmp(o); err != nil {
 		return nil, err
 	}
@@ -57,12 +60,14 @@ func (v View) mount() (controls []string, err error) {
 			return nil, fmt.Errorf("opening %s to writing: %w", path, err)
 		}
 	}
-	return controls, v.mountProject(o)
+	did, err := v.mountProject(o)
+	return append(controls, did...), err
 }
 
 // opened are the parts of a view; -1 where there is none.
 type opened struct {
 	project, upper, work, tmp, home int
+	order                           int // 0 for none
 	writable                        []int
 }
 
@@ -97,7 +102,7 @@ func openFolder(path string) (int, error) {
 }
 
 func (o *opened) close() {
-	for _, fd := range append(o.writable, o.project, o.upper, o.work, o.tmp, o.home) {
+	for _, fd := range append(o.writable, o.project, o.upper, o.work, o.tmp, o.home, o.order) {
 		if fd > 2 {
 			_ = unix.Close(fd)
 		}
@@ -191,15 +196,48 @@ func (v View) mountHome(o opened, l layers) error {
 	return overlay(v.Home, fdPath(o.home), fdPath(l.upper), fdPath(l.work))
 }
 
-// mountProject puts the overlay in the project's place.
-func (v View) mountProject(o opened) error {
+// mountProject puts the overlay in the project's place, and the project where it
+// is to be found besides. It returns what of a world it saw to.
+func (v View) mountProject(o opened) (did []string, err error) {
 	if err := makeFolder(v.Project); err != nil {
-		return err
+		return nil, err
 	}
-	if err := overlay(v.Project, fdPath(o.project), fdPath(o.upper), fdPath(o.work)); err != nil {
-		return fmt.Errorf("mounting an overlay of %s: %w", v.Project, err)
+	upper, work := fdPath(o.upper), fdPath(o.work)
+	// A world that is not to be had is no reason not to run.
+	if o.order > 0 && overlay(v.Project, fdPath(o.project)+":"+fdPath(o.order), upper, work) == nil {
+		did = append(did, DidOrder)
+	} else if err := overlay(v.Project, fdPath(o.project), upper, work); err != nil {
+		return nil, fmt.Errorf("mounting an overlay of %s: %w", v.Project, err)
 	}
-	return nil
+	if v.Alias != "" && makeFolder(v.Alias) == nil && bind(v.Project, v.Alias, asIs) == nil {
+		did = append(did, DidAlias)
+	}
+	return did, nil
+}
+
+// arrange makes a folder in memory with the names of all that is in the project,
+// in the order that is asked for, and returns it opened; 0 where it cannot.
+func (v View) arrange(o opened) int {
+	how := dirorder.Sorted
+	switch v.Order {
+	case "":
+		return 0
+	case OrderReversed:
+		how = dirorder.Reversed
+	}
+	// Nobody sees it: see homeLayers.
+	if unix.Mount("attest-order", v.Dir, "tmpfs", homeFlags, "mode=0755") != nil {
+		return 0
+	}
+	arranged, err := dirorder.Skeleton(v.Dir, []string{fdPath(o.upper), fdPath(o.project)}, how, ".attest", ".git")
+	if err != nil || !arranged {
+		return 0
+	}
+	fd, err := openFolder(v.Dir)
+	if err != nil {
+		return 0
+	}
+	return fd
 }
 
 // overlay mounts an overlay of which nothing has to reach the disk.
