@@ -4,6 +4,7 @@ package process_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"slices"
@@ -38,13 +39,14 @@ func testConformance(t *testing.T, init string) {
 		switch {
 		case os.Getenv(without) == "all" || !grantsNamespaces(t):
 			f.Exposed, f.NoFiles = true, true
+			f.Controls = append(landlocked(false), process.ControlNoNewPrivileges)
 		case os.Getenv(without) == "overlay":
 			f.NoFiles = true
-			f.Controls = slices.Concat(always(), []string{process.ControlPIDNamespace})
+			f.Controls = slices.Concat(always(), landlocked(false), []string{process.ControlPIDNamespace})
 		case os.Getenv(without) == "pid" || !grantsPIDs(t):
-			f.Controls = slices.Concat(always(), ofView())
+			f.Controls = slices.Concat(always(), ofView(), landlocked(true))
 		default:
-			f.Controls = slices.Concat(always(), ofView(), []string{process.ControlPIDNamespace})
+			f.Controls = slices.Concat(always(), ofView(), landlocked(true), []string{process.ControlPIDNamespace})
 		}
 		return f
 	})
@@ -56,6 +58,22 @@ func always() []string {
 		process.ControlIPCNamespace, process.ControlKeysHidden, process.ControlMountNamespace,
 		process.ControlNoNewPrivileges, process.ControlUserNamespace, process.ControlUTSNamespace,
 	}
+}
+
+// landlocked are the controls of this kernel's Landlock, ordered, for a step with
+// a view or one without.
+func landlocked(view bool) (controls []string) {
+	abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, 1)
+	if errno != 0 {
+		return nil
+	}
+	if !view && abi >= 2 {
+		controls = append(controls, fmt.Sprint(process.ControlLandlockFiles, abi))
+	}
+	if abi >= 6 {
+		controls = append(controls, fmt.Sprint(process.ControlLandlockScope, abi))
+	}
+	return controls
 }
 
 // ofView are the controls of one that grants overlays as well.

@@ -134,6 +134,13 @@ const (
 	ControlNoNetwork = stepinit.ControlNoNetwork
 	// ControlNoNewPrivileges says that no program gave the step more rights.
 	ControlNoNewPrivileges = stepinit.ControlNoNewPrivs
+	// ControlLandlockScope begins the control which says that the step could reach no
+	// socket without a place in the file system, and signal no process, outside of
+	// it; ControlLandlockFiles the one which says that a step that worked in the
+	// project itself could create, write and remove files there, in /tmp, and in
+	// the folders of caches alone. The version of the kernel's Landlock follows.
+	ControlLandlockScope = stepinit.ControlLandlockScope
+	ControlLandlockFiles = stepinit.ControlLandlockFiles
 	// ControlReadsTraced says that the outcome names every file of the project
 	// that the step opened without declaring it, and every program that it
 	// executed, unless it did so in a mount namespace that it had made.

@@ -266,6 +266,17 @@ func (c *command) outcome(ctx context.Context, said stepinit.Report, err error) 
 	return outcome, nil
 }
 
+// writable returns the folders that a step which works in the project itself
+// may write to.
+func (e *Executor) writable(job executor.Job, env []string) []string {
+	_, caches := e.home(env)
+	all := append([]string{job.Root, "/tmp", "/var/tmp", "/dev", "/proc"}, caches...)
+	for _, c := range job.Caches {
+		all = append(all, c.Path)
+	}
+	return all
+}
+
 // order returns what the step's init is told.
 func (e *Executor) order(p protection, at place, job executor.Job, c *command) (stepinit.Order, error) {
 	argv, err := c.words(at)
@@ -303,6 +314,8 @@ func (e *Executor) order(p protection, at place, job executor.Job, c *command) (
 		if o.Files, err = files(job, o.View); err != nil {
 			return stepinit.Order{}, err
 		}
+	} else {
+		o.Writable = e.writable(job, c.env)
 	}
 	return o, nil
 }

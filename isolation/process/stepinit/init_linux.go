@@ -149,7 +149,16 @@ func (o *Order) prepare() (controls []string, err error) {
 			return nil, err
 		}
 		controls = append(controls, ControlNoNewPrivs)
+	} else if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return nil, fmt.Errorf("giving up new privileges: %w", err)
+	} else {
+		controls = append(controls, ControlNoNewPrivs)
 	}
+	fences, err := o.landlock()
+	if err != nil {
+		return nil, err
+	}
+	controls = append(controls, fences...)
 	if o.World.Umask != 0 {
 		unix.Umask(int(o.World.Umask))
 	}

@@ -101,6 +101,9 @@ type Order struct {
 	World World
 	// AliasDir takes the place of Dir where View.Alias could be mounted.
 	AliasDir string
+	// Writable are the folders that a step without a View may write to, where the
+	// kernel can see to that; nil for no such limit.
+	Writable []string
 
 	lastPID int // the file that has it, in an init; 0 for none
 }
@@ -199,7 +202,7 @@ const maxOrder = 64 << 20
 // Marshal returns the bytes that an init reads, their number before them.
 func (o Order) Marshal() []byte {
 	b := make([]byte, 4, 4096)
-	for _, list := range [][]string{o.Argv, o.Env, {o.Dir}, o.Hide, o.View.strings(), o.Watch, fileStrings(o.Files), o.World.strings(), {o.AliasDir}} {
+	for _, list := range [][]string{o.Argv, o.Env, {o.Dir}, o.Hide, o.View.strings(), o.Watch, fileStrings(o.Files), o.World.strings(), {o.AliasDir}, o.Writable} {
 		b = appendStrings(b, list)
 	}
 	b = binary.AppendUvarint(b, o.Spaces)
@@ -283,6 +286,7 @@ func ReadOrder(r io.Reader) (Order, error) {
 	} else {
 		p.bad = true
 	}
+	o.Writable = p.strings()
 	o.Spaces, o.Lookups, o.Limits = p.number(), p.lookups(), p.limits()
 	if !viewOK || !filesOK || !worldOK || p.bad || len(p.rest) > 0 {
 		return Order{}, errors.New("reading an order: it is damaged")

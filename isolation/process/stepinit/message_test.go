@@ -21,7 +21,7 @@ func TestOrder(t *testing.T) {
 		{Watch: []string{"/p", "/"}, Lookups: stepinit.LookupsAll},
 		{Lookups: stepinit.LookupsOpens},
 		{Files: []stepinit.File{{Path: "/run/a", Content: []byte("a\x00\xff")}, {Path: "/b", Content: []byte{}, Public: true}}},
-		{World: stepinit.World{Hostname: "h", Umask: 0o777, LastPID: 7}, View: stepinit.View{Dir: "/d", Order: "/o", Alias: "/a"}, AliasDir: "/a/d"},
+		{World: stepinit.World{Hostname: "h", Umask: 0o777, LastPID: 7}, View: stepinit.View{Dir: "/d", Order: "/o", Alias: "/a"}, AliasDir: "/a/d", Writable: []string{"/w"}},
 		{Limits: stepinit.Limits{
 			Memory: 1, PIDs: 2, FileSize: 1 << 60, CPUs: []int{0, 5},
 			Groups: []stepinit.GroupKind{stepinit.GroupTasks, stepinit.GroupFolder},

@@ -28,7 +28,7 @@ package stepinit
 
 // Version is what both ends must agree on. It changes with everything that an
 // end expects of the other, and with what an init protects.
-const Version = "6"
+const Version = "7"
 
 // The names, argv[0], by which the program knows its part.
 const (

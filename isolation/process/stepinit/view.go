@@ -43,6 +43,13 @@ const (
 	ControlTmpPrivate  = "tmp-private"
 )
 
+// What a Report can name of Landlock begins with these, and ends with the version
+// of the kernel's interface.
+const (
+	ControlLandlockFiles = "landlock-files-abi-"
+	ControlLandlockScope = "landlock-scope-abi-"
+)
+
 // The orders of a [View].
 const (
 	OrderSorted   = "sorted"
