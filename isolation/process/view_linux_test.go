@@ -148,7 +148,7 @@ func snapshot(t *testing.T, dir string) map[string]string {
 // Two steps at once see nothing of each other.
 func TestStepsApart(t *testing.T) {
 	needView(t)
-	e := process.New(process.Options{})
+	e := process.New(process.Options{Environ: []string{"HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH")}})
 	defer e.Close()
 	one := newJob(t, shell(`echo 1 > half; echo 1 > /tmp/half; echo 1 > "$HOME/half"; sleep 0.5; cat half /tmp/half "$HOME/half"`))
 	two := one
