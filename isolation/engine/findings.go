@@ -36,10 +36,7 @@ type findings struct {
 func (w *walk) note(out executor.Outcome) {
 	w.engine = out.Engine
 	w.facts.ExitCode, w.facts.Controls = out.ExitCode, out.Controls
-	w.facts.Fetched, w.facts.Read, w.facts.Programs = nil, filesOf(out.Read), filesOf(out.Programs)
-	for _, f := range out.Fetched {
-		w.facts.Fetched = append(w.facts.Fetched, receipt.Fetch(f))
-	}
+	w.facts.Fetched, w.facts.Read, w.facts.Programs = fetchesIn(out), filesOf(out.Read), filesOf(out.Programs)
 	w.facts.Missing, w.facts.MissingPrograms, w.facts.Unread = out.Missing, out.MissingPrograms, out.Unread
 	if w.observed = out.Seen; w.observed != nil {
 		w.unseen = w.observed.Unseen
@@ -53,6 +50,14 @@ func (w *walk) note(out executor.Outcome) {
 		w.facts.Caches = append(w.facts.Caches, c.Name)
 	}
 	w.maskFacts()
+}
+
+func fetchesIn(out executor.Outcome) []receipt.Fetch {
+	var all []receipt.Fetch
+	for _, f := range out.Fetched {
+		all = append(all, receipt.Fetch(f))
+	}
+	return all
 }
 
 // told are the findings for whoever watches the run; nil where there are none.

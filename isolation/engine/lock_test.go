@@ -5,6 +5,7 @@ package engine_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -274,4 +275,52 @@ func hintsOf(err error) string {
 		lines = append(lines, e.Hints...)
 	}
 	return strings.Join(lines, "\n")
+}
+
+// changing is a web whose page is another one each time, of which a step keeps
+// what keep says.
+type changing struct {
+	n    int
+	keep func(n int) string
+}
+
+// Run implements executor.Executor.
+func (c *changing) Run(_ context.Context, j executor.Job, s executor.Streams) (executor.Outcome, error) {
+	c.n++
+	out := executor.Outcome{Engine: "web", Controls: []string{"network-recorded"}, Image: j.Image + "@" + imageDigest}
+	for _, f := range []struct{ url, content string }{{"https://example.org/a", fmt.Sprint(c.n)}, {"https://example.org/b", "same"}} {
+		out.Fetched = append(out.Fetched, executor.Fetch{URL: f.url, SHA256: sha(f.content)})
+	}
+	return out, job{j, s}.put("out", c.keep(c.n))
+}
+
+// What a second run fetched explains what differs, and is said where nothing does.
+func TestFetchedTwice(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		keep func(n int) string
+	}{
+		{"other output", func(n int) string { return fmt.Sprint("page ", n) }},
+		{"same output", func(int) string { return "page" }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := newProject(t, recordedStep, nil, inMemory{})
+			p.options.Executors[pipeline.Container] = &changing{keep: c.keep}
+			p.options.Plan.Steps[0].Attestation.Reproducible = true
+			warned := warnings(p)
+			const said = "the second run did not fetch the same: https://example.org/a"
+			if c.name == "same output" {
+				if rec := p.run(); rec.Receipt.Steps[0].Reproduction.Verdict != receipt.Identical {
+					t.Errorf("got %+v", rec.Receipt.Steps[0].Reproduction)
+				}
+				if !strings.Contains(warned.String(), said+"\n") {
+					t.Errorf("warned of %q", warned)
+				}
+				return
+			}
+			if _, err := p.fail(); !strings.Contains(hintsOf(err), said) {
+				t.Errorf("got %v, with hints %q", err, hintsOf(err))
+			}
+		})
+	}
 }

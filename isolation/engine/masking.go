@@ -69,13 +69,18 @@ func (w *walk) maskFacts() {
 		slices.SortStableFunc(*files, func(a, b receipt.File) int { return strings.Compare(a.Path, b.Path) })
 		*files = slices.CompactFunc(*files, func(a, b receipt.File) bool { return a.Path == b.Path })
 	}
-	for i, fetch := range f.Fetched {
-		f.Fetched[i].URL = clean(fetch.URL)
+	f.Fetched = w.maskFetches(f.Fetched)
+}
+
+// maskFetches does the same to what was fetched; it changes all.
+func (w *walk) maskFetches(all []receipt.Fetch) []receipt.Fetch {
+	for i, fetch := range all {
+		all[i].URL = strings.ToValidUTF8(w.clean(fetch.URL), "\uFFFD")
 	}
-	slices.SortFunc(f.Fetched, func(a, b receipt.Fetch) int {
+	slices.SortFunc(all, func(a, b receipt.Fetch) int {
 		return cmp.Or(strings.Compare(a.URL, b.URL), strings.Compare(a.SHA256.String(), b.SHA256.String()))
 	})
-	f.Fetched = slices.Compact(f.Fetched)
+	return slices.Compact(all)
 }
 
 // refuseSecretNames makes sure that no output is called by a secret: a receipt

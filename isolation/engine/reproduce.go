@@ -5,6 +5,7 @@ package engine
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/attest-pipeline/attest/attestation/receipt"
 	"github.com/attest-pipeline/attest/attestation/tree"
+	"github.com/attest-pipeline/attest/frontend/source"
 	"github.com/attest-pipeline/attest/isolation/executor"
 	"github.com/attest-pipeline/attest/isolation/reproduce"
 )
@@ -62,7 +64,44 @@ func (w *walk) reproduce(ctx context.Context, left tree.Found) error {
 		Hostnames: hostnames(), Paths: []string{w.run.Root, w.run.space.abs(w.staging())},
 		CPUs: runtime.NumCPU(), Began: w.began, Ended: w.ended,
 	}
-	return w.compare(ctx, side{w.staging(), left, first}, side{folder, again, second})
+	err = w.compare(ctx, side{w.staging(), left, first}, side{folder, again, second})
+	return w.explainFetches(err, w.maskFetches(fetchesIn(out)))
+}
+
+// explainFetches says of a difference that the second run fetched something else,
+// which explains it, or warns of that where the outputs are the same by luck.
+func (w *walk) explainFetches(err error, second []receipt.Fetch) error {
+	other := symmetric(w.facts.Fetched, second)
+	if len(other) == 0 {
+		return err
+	}
+	what := "the second run did not fetch the same: " + some(other)
+	if err == nil {
+		w.warn(what)
+		return nil
+	}
+	if e := (*source.Error)(nil); errors.As(err, &e) {
+		e.Hints = append(e.Hints, what, "attest pipeline lock, and attest run --locked, hold a step to what it fetched")
+	}
+	return err
+}
+
+// symmetric returns the URLs whose contents are not those of the other list.
+func symmetric(a, b []receipt.Fetch) []string {
+	var urls []string
+	in := make(map[receipt.Fetch]int, len(a))
+	for side, list := range [][]receipt.Fetch{a, b} {
+		for _, f := range list {
+			in[f] |= 1 << side
+		}
+	}
+	for f, sides := range in {
+		if sides != 3 {
+			urls = append(urls, f.URL)
+		}
+	}
+	slices.Sort(urls)
+	return slices.Compact(urls)
 }
 
 // variation says how the second run's world is to differ.
