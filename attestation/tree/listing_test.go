@@ -51,6 +51,20 @@ func TestListing(t *testing.T) {
 	}
 }
 
+// The digest is that of the listing, in however many pieces it was hashed.
+func TestDigestIsOfTheListing(t *testing.T) {
+	for _, n := range []int{0, 1, 300, 301, 302, 303, 304, 305, 306, 307, 308, 309, 310, 320, 330, 1000, 5000} {
+		var entries []tree.Entry
+		for i := range n {
+			entries = append(entries, file(fmt.Sprintf("folder/%06d", i), fmt.Sprint(i)))
+		}
+		made := newTree(t, entries...)
+		if listing := made.Listing(); made.Digest() != digest.Of(listing) {
+			t.Errorf("%d files, a listing of %d bytes: the digest is another one", n, len(listing))
+		}
+	}
+}
+
 // Trees that differ in what evidence is about have different listings; those
 // that differ in other ways have the same.
 func TestListingIsInjective(t *testing.T) {

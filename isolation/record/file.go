@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // reservation is a file's name, taken before there is anything to write.
@@ -64,8 +65,8 @@ func (r *reservation) release() {
 	_ = os.Remove(r.file.Name())
 }
 
-// fill writes data to the file, where it is to be lasting from the file to the
-// disk, and gives it its path. A hard link, unlike a rename, replaces nothing.
+// fill writes data to the file and gives it its path; where it is to be lasting,
+// both are on the disk then. A hard link, unlike a rename, replaces nothing.
 func fill(f *os.File, path string, data []byte, lasting bool) error {
 	_, err := f.Write(data)
 	if err == nil && lasting {
@@ -74,7 +75,24 @@ func fill(f *os.File, path string, data []byte, lasting bool) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	return os.Link(f.Name(), path)
+	if err := os.Link(f.Name(), path); err != nil || !lasting {
+		return err
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
+// syncFolder has the names in a folder on the disk. Where a system cannot do that
+// for folders, they are there when it sees fit.
+func syncFolder(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EINVAL) {
+		err = nil
+	}
+	return errors.Join(err, d.Close())
 }
 
 // writeNew writes a file that must not be there.
