@@ -130,6 +130,7 @@ func (h *Host) Run(ctx context.Context, r Run) (exitCode int, err error) {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, shared.close()) }()
+	o.Shared = shared.below()
 	m, err := boot(stage, hw, shared.dir)
 	if err != nil {
 		return 0, err

@@ -75,7 +75,7 @@ func (h hardware) arguments() []string {
 // kernelLine is what the kernel is told. What protects processes of one user
 // from another's is left out: a machine has one user's.
 func (h hardware) kernelLine() string {
-	line := "console=ttyS0 quiet reboot=t panic=-1 mitigations=off nokaslr random.trust_cpu=on net.ifnames=0"
+	line := "console=ttyS0 quiet reboot=t panic=-1 oops=panic mitigations=off nokaslr random.trust_cpu=on net.ifnames=0"
 	if h.accelerator == TCG {
 		line += " tsc=reliable tsc_early_khz=" + strconv.FormatUint(h.tscKHz, 10)
 	}

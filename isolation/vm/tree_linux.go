@@ -70,6 +70,18 @@ func compose(dir string, root *specs.Root, inside []guest.Mount, outside []specs
 	return t, nil
 }
 
+// below returns where in the tree there are other file systems of this host, as
+// paths that begin at its root and hold no symbolic link.
+func (t *tree) below() []string {
+	paths := make([]string, 0, len(t.mounts))
+	for _, target := range t.mounts {
+		if p := strings.TrimPrefix(target, t.dir); p != "" {
+			paths = append(paths, p)
+		}
+	}
+	return paths
+}
+
 func (t *tree) mount(m mount.Mount, target string) error {
 	if err := m.Mount(target); err != nil {
 		return fmt.Errorf("mounting %s: %w", strings.TrimPrefix(target, t.dir), err)

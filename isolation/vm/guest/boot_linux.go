@@ -19,7 +19,6 @@ const (
 	// kernel, in the order of their names.
 	Modules = "/modules"
 
-	root     = "/root"
 	portWait = 10 * time.Second
 )
 
@@ -127,7 +126,7 @@ func serve(port int) error {
 	}
 	// What programs had mapped into memory is not yet with the host.
 	unix.Sync()
-	if err := unmountRoot(); err != nil {
+	if err := unmountTree(); err != nil {
 		return err
 	}
 	if code.why != "" {
@@ -136,29 +135,10 @@ func serve(port int) error {
 	return control.send(KindExit, []byte{code.exit})
 }
 
-// unmountRoot has the kernel write back all that it holds of the shared tree.
-func unmountRoot() error {
-	var err error
-	// The namespace of the step's mounts goes a moment after its processes.
-	for range 200 {
-		if err = unix.Unmount(root, 0); !errors.Is(err, unix.EBUSY) {
-			break
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-	if err != nil {
-		return fmt.Errorf("unmounting the step's file system: %w", err)
-	}
-	return nil
-}
-
 // prepare sets up of the machine what the order has a say in.
 func (o Order) prepare() error {
-	if err := os.MkdirAll(root, 0o700); err != nil {
+	if err := o.mountTree(); err != nil {
 		return err
-	}
-	if err := unix.Mount(RootTag, root, "virtiofs", unix.MS_NODEV, ""); err != nil {
-		return fmt.Errorf("mounting the step's file system: %w", err)
 	}
 	if err := unix.Sethostname([]byte(o.Hostname)); err != nil {
 		return fmt.Errorf("setting the host name: %w", err)

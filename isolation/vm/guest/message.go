@@ -32,6 +32,8 @@ type Order struct {
 	// Mounts are file systems of the guest's own, in this order; what the host
 	// mounts is already part of the shared tree.
 	Mounts []Mount
+	// Shared is where in the shared tree the host has mounted something.
+	Shared []string
 	// Masked paths show nothing, ReadonlyPaths cannot be written.
 	Masked, ReadonlyPaths []string
 	// Memory is how many bytes the step may use, PIDs how many processes and

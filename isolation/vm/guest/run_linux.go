@@ -40,6 +40,9 @@ func (o Order) run(control *conn) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
+	if err := o.relieve(cgroup); err != nil {
+		return outcome{}, err
+	}
 	process, err := os.StartProcess("/proc/self/exe", []string{"attest-guest", stepArg}, &os.ProcAttr{
 		Dir:   "/",
 		Files: []*os.File{files.null, files.stdout.in, files.stderr.in, files.order.out, files.status.in},
