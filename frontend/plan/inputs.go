@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/attest-pipeline/attest/attestation/tree"
+	"github.com/attest-pipeline/attest/frontend/lock"
 	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/frontend/source"
 )
@@ -19,7 +21,10 @@ import (
 // root is the project's folder. Call it when the step is about to start.
 //
 // Nothing in a folder called .git or .attest is an input, and no output of a
-// step that this one does not need, itself included: those come and go.
+// step that this one does not need, itself included: those come and go. The
+// pipeline's attest.lock is an input where inputs name it, and not otherwise:
+// what it has of a step is part of the step's key already, and what it has of
+// others must not change that.
 //
 // What does not fit the declaration (a file that is not there, a device among
 // the files) is a [source.Error] at its place in attest.yaml that matches
@@ -62,10 +67,10 @@ func (p *Plan) errors(errs []*source.Error) error {
 	return source.Join(errs)
 }
 
-// everything is what a step without declared inputs sees: the project less
-// what its ignore files name.
+// everything is what a step without declared inputs sees: the project less its
+// attest.lock, and what its ignore files name.
 func (p *Plan) everything(ctx context.Context, root *os.Root, step *Step) (tree.Found, []*source.Error, error) {
-	hidden := p.hidden(step)
+	hidden, locked := p.hidden(step), p.lockFile()
 	var bad specials
 	w := tree.Walker[*level]{
 		Root: root,
@@ -73,13 +78,22 @@ func (p *Plan) everything(ctx context.Context, root *os.Root, step *Step) (tree.
 			return at.below(root, dir, items)
 		},
 		Child: func(path string, isDir bool, at *level) (*level, tree.Verdict) {
-			seen := !hidden(path) && !at.ignores(path, isDir)
+			seen := !hidden(path) && !at.ignores(path, isDir) && (path != locked || isDir)
 			return at, tree.Verdict{Take: seen, Descend: seen && isDir}
 		},
 		Special: func(err *tree.SpecialFileError, _ *level) { bad.add(err, step.Pos) },
 	}
 	found, err := w.Walk(ctx, "", nil, tree.Verdict{})
 	return found, bad, err
+}
+
+// lockFile returns the name of the pipeline's attest.lock in the project, whose
+// folder is the pipeline's; empty for a pipeline that is no file.
+func (p *Plan) lockFile() string {
+	if p.Pipeline.File == nil {
+		return ""
+	}
+	return filepath.Base(lock.Name(p.Pipeline.File.Name))
 }
 
 // selected is what the patterns of a step name.

@@ -166,11 +166,14 @@ func TestInputsEverything(t *testing.T) {
 		"attest.yaml", "main.go", "debug.log", "kept.log", "vendor/x", "sub/vendor/y", "sub/cache/z", "big/file",
 		"sub/.gitignore: !debug.log\nlocal\n", "sub/debug.log", "sub/local", "sub/deep/local", "local",
 		"only/a.log", "empty/", ".git/HEAD", "sub/.git/HEAD", ".attest/keys/private.key", "sub/.attest/x",
-		"link -> vendor", "out/own", "linked/.gitignore -> ../.gitignore", "linked/x.txt")
+		"link -> vendor", "out/own", "attest.lock", "sub/attest.lock", "linked/.gitignore -> ../.gitignore", "linked/x.txt")
 	want := []string{".attestignore", ".gitignore", "attest.yaml", "empty/", "kept.log", "link ->",
-		"linked/.gitignore ->", "linked/x.txt", "local", "main.go", "sub/.gitignore", "sub/debug.log", "sub/vendor/y"}
+		"linked/.gitignore ->", "linked/x.txt", "local", "main.go", "sub/.gitignore", "sub/attest.lock", "sub/debug.log", "sub/vendor/y"}
 	if diff := cmp.Diff(want, inputs(t, root, "outputs: [out/]")); diff != "" {
 		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"attest.lock"}, inputs(t, root, `inputs: ["*.lock"]`)); diff != "" {
+		t.Errorf("attest.lock, named: %s", diff)
 	}
 }
 
