@@ -109,13 +109,14 @@ func (s *steps) run(ctx context.Context, root executor.Mount, mounts []executor.
 	defer stop()
 	world.apply(spec, s.bounds)
 	if machine != nil {
-		return s.runMachine(guarded, spec, *machine, process, started)
+		err = s.runMachine(guarded, spec, *machine, process, started)
+	} else {
+		c := container{runtime: s.runtime, id: id, bundle: bundle}
+		if err := c.write(spec); err != nil {
+			return err
+		}
+		err = c.run(guarded, process, started)
 	}
-	c := container{runtime: s.runtime, id: id, bundle: bundle}
-	if err := c.write(spec); err != nil {
-		return err
-	}
-	err = c.run(guarded, process, started)
 	if err == nil && report != "" {
 		err = writeReport(spec, report)
 	}

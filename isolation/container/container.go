@@ -102,7 +102,11 @@ func (e *Executor) Run(ctx context.Context, job executor.Job, streams executor.S
 	if e.options.Machines != nil && (conn.Embedded == nil || !conn.Embedded.Machines) {
 		return executor.Outcome{}, errOtherEngine(conn)
 	}
-	if err := refuse(conn, job); err != nil {
+	have, demanded := controls(conn, job), demanded(job)
+	if e.options.Machines != nil {
+		have, demanded = machineControls(conn, job), machineDemanded(job)
+	}
+	if err := refuse(conn, job, have, demanded); err != nil {
 		return executor.Outcome{}, err
 	}
 	report.send(executor.Progress{Doing: "resolving " + job.Image})
@@ -202,14 +206,14 @@ func (e *Executor) newStep(conn *connect.Conn, job executor.Job, img image.Image
 		s.Caches = append(s.Caches, compile.Cache{ID: cacheID(e.key(), job.Root, c.Name), Path: c.Path})
 	}
 	s.Hostname = worldOf(job)
+	if conn.Embedded != nil && slices.Contains(conn.Embedded.Controls, launch.ControlWritesListed) {
+		s.Report = ".attest-written-" + s.Run
+	}
 	if e.options.Machines != nil { // has limits of its own
 		s.Machine = machineSettings(job, e.options.Machines.Kernel).String()
 		return s
 	}
 	s.Limits = offered(conn, job.Limits)
-	if conn.Embedded != nil && slices.Contains(conn.Embedded.Controls, launch.ControlWritesListed) {
-		s.Report = ".attest-written-" + s.Run
-	}
 	return s
 }
 

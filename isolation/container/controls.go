@@ -131,9 +131,10 @@ func varied(conn *connect.Conn, job executor.Job) []string {
 	}
 }
 
-// refuse says which controls are missing for a job that is strict. What the job
-// asks for and is never strict is refused here too, should nobody have before.
-func refuse(conn *connect.Conn, job executor.Job) error {
+// refuse says which of the demanded controls are missing for a job that is strict.
+// What the job asks for and is never strict is refused here too, should nobody have
+// before.
+func refuse(conn *connect.Conn, job executor.Job, have, demanded []string) error {
 	if !job.Strict {
 		return nil
 	}
@@ -144,8 +145,7 @@ func refuse(conn *connect.Conn, job executor.Job) error {
 	if len(job.Caches) > 0 {
 		missing = append(missing, "no-caches")
 	}
-	have := controls(conn, job)
-	for _, control := range demanded(job) {
+	for _, control := range demanded {
 		if !slices.Contains(have, control) {
 			missing = append(missing, control)
 		}
@@ -159,7 +159,7 @@ func refuse(conn *connect.Conn, job executor.Job) error {
 		hint = "only of the embedded engine it is known that it has them: leave out --engine"
 	}
 	return &executor.HintedError{
-		Err: fmt.Errorf("%w: under --strict a container step needs controls that %s does not give it: %s",
+		Err: fmt.Errorf("%w: under --strict the step needs controls that %s does not give it: %s",
 			executor.ErrUnavailable, conn.Name, strings.Join(slices.Compact(missing), ", ")),
 		Hints: []string{hint},
 	}

@@ -203,11 +203,29 @@ func TestStrict(t *testing.T) {
 // TestWritten: what a step did to its workspace, beside its outputs.
 func TestWritten(t *testing.T) {
 	e, img := start(t, ""), imagetest.Busybox(t)
-	dir, files := project(t, map[string]string{
+	dir, files := wantWritten(t, e, func(*executor.Job) {})
+	// A step that tries to write the report itself, and one that does nothing.
+	j := job(img, dir, files, "env; ls -a", "none")
+	j.Outputs[0].Optional = true
+	j.Staging = t.TempDir()
+	var log strings.Builder
+	outcome, err := e.Run(t.Context(), j, executor.Streams{Stdout: &log})
+	if err != nil || len(outcome.Unexpected)+len(outcome.Modified) > 0 {
+		t.Errorf("a step that writes nothing: %q, %q, %v", outcome.Unexpected, outcome.Modified, err)
+	}
+	if strings.Contains(strings.ToLower(log.String()), "attest") {
+		t.Errorf("the step learns of the report:\n%s", log.String())
+	}
+}
+
+// wantWritten runs a step that writes in many ways, and looks at what is said of it.
+func wantWritten(t *testing.T, e *container.Executor, change func(*executor.Job)) (dir string, files tree.Tree) {
+	t.Helper()
+	dir, files = project(t, map[string]string{
 		"kept": "k", "changed": "c", "removed": "r", "rewritten": "w", "touched": "t", "chmod": "m", "opened": "o",
 		"dir/a": "a", "dir/b": "b", "remade/a": "a", "remade/b": "b", "declared/in": "d", "turned/a": "a",
 	})
-	j := job(img, dir, files, `
+	j := job(imagetest.Busybox(t), dir, files, `
 		echo new > changed; rm removed; cat rewritten > x; cat x > rewritten; rm x; touch touched; chmod +x chmod
 		: >> opened
 		rm -r remade; mkdir remade; printf a > remade/a; mv dir/a dir/c
@@ -217,6 +235,7 @@ func TestWritten(t *testing.T) {
 		mkdir partly; echo > partly/o.wanted; echo > partly/junk
 		echo > "$(printf 'line\nend')"; ln kept hard`,
 		"out", "declared", "*.log", "partly/*.wanted")
+	change(&j)
 	staging, outcome := run(t, e, j)
 	want := []string{"dir/c", "empty", "fifo", "hard", "line\nend", "link", "partly/junk", "tmp"}
 	if diff := cmp.Diff(want, outcome.Unexpected); diff != "" {
@@ -235,16 +254,5 @@ func TestWritten(t *testing.T) {
 	if left, err := os.ReadDir(staging); err != nil || len(left) != 4 {
 		t.Errorf("the staging folder holds %v, %v", left, err)
 	}
-	// A step that tries to write the report itself, and one that does nothing.
-	j = job(img, dir, files, "env; ls -a", "none")
-	j.Outputs[0].Optional = true
-	j.Staging = t.TempDir()
-	var log strings.Builder
-	outcome, err := e.Run(t.Context(), j, executor.Streams{Stdout: &log})
-	if err != nil || len(outcome.Unexpected)+len(outcome.Modified) > 0 {
-		t.Errorf("a step that writes nothing: %q, %q, %v", outcome.Unexpected, outcome.Modified, err)
-	}
-	if strings.Contains(strings.ToLower(log.String()), "attest") {
-		t.Errorf("the step learns of the report:\n%s", log.String())
-	}
+	return dir, files
 }

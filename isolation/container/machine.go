@@ -27,7 +27,7 @@ func (e *Executor) check(job executor.Job) error {
 		return job.RefuseBeyond(pipeline.Container, abilities()...)
 	}
 	err := job.RefuseBeyond(pipeline.VM, executor.AbilityNoNetwork, executor.AbilityOpen, executor.AbilityLimits,
-		executor.AbilityVariation, executor.AbilityDeterministic)
+		executor.AbilityStrict, executor.AbilityVariation, executor.AbilityDeterministic)
 	if err != nil {
 		return err
 	}
@@ -75,9 +75,7 @@ func machineFixes(controls, ofContainer []string) []string {
 			controls = append(controls, c)
 		}
 	}
-	controls = append(controls, fixedStartTime, launch.FixedCPUs)
-	slices.Sort(controls)
-	return slices.Compact(controls)
+	return append(controls, fixedStartTime, launch.FixedCPUs)
 }
 
 func machineVaries(ofContainer []string, v *executor.Variation, s vm.Settings) []string {
@@ -94,26 +92,48 @@ func machineVaries(ofContainer []string, v *executor.Variation, s vm.Settings) [
 	return varied
 }
 
-// machineOutcome puts what the engine said of the machine into the outcome.
-func machineOutcome(o *executor.Outcome, facts vm.Facts, job executor.Job) {
-	o.Engine = fmt.Sprintf("%s, qemu %s (%s), linux %s", o.Engine, facts.QEMU, facts.Accelerator, facts.Kernel)
-	ofContainer := o.Controls
-	o.Controls = vm.Controls()
+// machineControls names what is in force for a step in a machine, ordered. Its
+// making is the embedded engine's, which nobody else does.
+func machineControls(conn *connect.Conn, job executor.Job) []string {
+	list := vm.Controls()
 	if job.Network == pipeline.NetworkNone {
-		o.Controls = append(o.Controls, "network-none")
+		list = append(list, "network-none")
 	}
-	for _, limit := range []struct {
-		value   int64
-		control string
-	}{{int64(job.Limits.PIDs), "pids-limit"}, {job.Limits.FileSize, "file-size-limit"}} {
-		if limit.value > 0 {
-			o.Controls = append(o.Controls, limit.control)
+	for _, limit := range limits(job.Limits) {
+		if limit.asked {
+			list = append(list, limit.control)
 		}
 	}
-	slices.Sort(o.Controls)
-	if job.Deterministic != nil {
-		o.Controls = machineFixes(o.Controls, ofContainer)
+	if slices.Contains(conn.Embedded.Controls, launch.ControlWritesListed) {
+		list = append(list, launch.ControlWritesListed)
 	}
+	if job.Deterministic != nil {
+		list = machineFixes(list, conn.Embedded.Fixes)
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+// machineDemanded are the controls without which no step runs in a machine under
+// --strict. What keeps a container off a kernel that it shares, seccomp and a bound
+// of processes, is not among them: this kernel is the step's alone.
+func machineDemanded(job executor.Job) []string {
+	list := append(vm.Controls(), launch.ControlWritesListed)
+	if job.Network == pipeline.NetworkNone {
+		list = append(list, "network-none")
+	}
+	for _, limit := range limits(job.Limits) {
+		if limit.asked {
+			list = append(list, limit.control)
+		}
+	}
+	return list
+}
+
+// machineOutcome puts what the engine said of the machine into the outcome.
+func machineOutcome(o *executor.Outcome, facts vm.Facts, conn *connect.Conn, job executor.Job) {
+	o.Engine = fmt.Sprintf("%s, qemu %s (%s), linux %s", o.Engine, facts.QEMU, facts.Accelerator, facts.Kernel)
+	o.Controls = machineControls(conn, job)
 	if job.Variation != nil {
 		o.Varied = machineVaries(o.Varied, job.Variation, machineSettings(job, ""))
 	}

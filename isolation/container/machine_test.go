@@ -75,3 +75,9 @@ func TestMachineConformance(t *testing.T) {
 		}
 	})
 }
+
+// TestMachineWritten: what a step in a machine wrote beside its outputs is told as
+// that of a container is. It is strict, so that what such a step needs is there.
+func TestMachineWritten(t *testing.T) {
+	wantWritten(t, startMachines(t), func(j *executor.Job) { j.Strict = true })
+}

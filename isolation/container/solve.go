@@ -106,7 +106,7 @@ func (s *solve) outcome(ctx context.Context, cause, err error) (executor.Outcome
 		Varied:   varied(s.conn, s.job),
 	}
 	if facts, ok := s.watch.machineFacts(); ok {
-		machineOutcome(&o, facts, s.job)
+		machineOutcome(&o, facts, s.conn, s.job)
 	} else if s.machine && err == nil {
 		err = errNoMachine
 	}
