@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -20,6 +21,7 @@ import (
 	"github.com/attest-pipeline/attest/attestation/tree"
 	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/isolation/buildkitd/buildkitdtest"
+	"github.com/attest-pipeline/attest/isolation/buildkitd/launch"
 	"github.com/attest-pipeline/attest/isolation/container"
 	"github.com/attest-pipeline/attest/isolation/container/connect"
 	"github.com/attest-pipeline/attest/isolation/executor"
@@ -81,6 +83,13 @@ func TestSecrets(t *testing.T) {
 		Images: image.NewResolver("/", image.Local()),
 	})
 	defer e.Close()
+	wantSecrets(t, e, daemon)
+}
+
+// wantSecrets hands a step two secrets, looks at what it finds, and for what the
+// engine keeps of them, and shows in its programs' arguments.
+func wantSecrets(t *testing.T, e *container.Executor, daemon launch.Daemon) {
+	t.Helper()
 	const inVariable, inFile = "variable-hunter2\n with 'quotes'", "file-hunter2\x00\xff"
 	j := job(imagetest.Busybox(t), t.TempDir(), tree.Tree{}, `
 		printf %s "$TOKEN" | md5sum > out/variable
@@ -88,12 +97,25 @@ func TestSecrets(t *testing.T) {
 		stat -c '%a %u:%g' /run/secrets/deep/key > out/mode
 		grep ' /run/secrets/deep/key ' /proc/self/mounts | cut -d' ' -f3 > out/kind
 		for i in $(seq 20); do cat /run/secrets/deep/key >&2; done`, "out")
+	secrets := []string{"variable-hunter2", "file-hunter2"}
 	j.Command.Shell = "mkdir out\n" + j.Command.Shell
 	j.Secrets = []executor.Secret{
 		{Name: "TOKEN", Value: executor.NewSecretValue([]byte(inVariable))},
 		{Name: "KEY", Mount: "/run/secrets/deep/key", Value: executor.NewSecretValue([]byte(inFile))},
 	}
-	staging, _ := run(t, e, j)
+	j.Staging = t.TempDir()
+	staging := j.Staging
+	shown := sync.OnceFunc(func() {
+		for _, secret := range secrets {
+			if lines := commandsWith(secret); len(lines) > 0 {
+				t.Errorf("the arguments of a program show %q: %q", secret, lines)
+			}
+		}
+	})
+	outcome, err := e.Run(t.Context(), j, executor.Streams{Stderr: writerFunc(shown)})
+	if err != nil || outcome.ExitCode != 0 {
+		t.Fatalf("%+v, %v", outcome, err)
+	}
 	for name, want := range map[string]string{
 		"variable": sum(inVariable), "mode": "400 0:0\n", "kind": "tmpfs\n",
 		"file": sum(inFile),
@@ -102,7 +124,7 @@ func TestSecrets(t *testing.T) {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}
-	for _, secret := range []string{"variable-hunter2", "file-hunter2"} {
+	for _, secret := range secrets {
 		if at := holds(t, daemon.StateDir, secret); len(at) > 0 {
 			t.Errorf("the engine keeps %q in %q", secret, at)
 		}

@@ -49,7 +49,7 @@ func TestMachineConformance(t *testing.T) {
 	only := []string{
 		"command/exit code/exit 42", "command/not there/in PATH",
 		"streams/apart and in order", "streams/binary", "streams/while it runs",
-		"outputs/folders' modes", "inputs/as they are", "outcome",
+		"outputs/folders' modes", "inputs/as they are", "outcome", "secrets/file", "secrets/for one job", "secrets/in errors",
 		"ending/takes too long and ignores signals", "ending/is cancelled and ignores signals",
 	}
 	if os.Getenv("ATTEST_VM_ALL") != "" {
@@ -80,4 +80,13 @@ func TestMachineConformance(t *testing.T) {
 // that of a container is. It is strict, so that what such a step needs is there.
 func TestMachineWritten(t *testing.T) {
 	wantWritten(t, startMachines(t), func(j *executor.Job) { j.Strict = true })
+}
+
+// TestMachineSecrets: what is handed to a step in a machine lies in no file that the
+// machine shares.
+func TestMachineSecrets(t *testing.T) {
+	machines, daemon := buildkitdtest.Machines(t), buildkitdtest.New(t)
+	e := container.New(machineOptions(t, daemon, machines))
+	defer e.Close()
+	wantSecrets(t, e, daemon)
 }

@@ -125,7 +125,7 @@ func (h *Host) Run(ctx context.Context, r Run) (exitCode int, err error) {
 		return 0, err
 	}
 	o.Network = r.Network
-	shared, err := compose(h.dir, r.Spec.Root, o.Mounts, mounts)
+	shared, err := compose(h.dir, r.Spec.Root, o, mounts)
 	if err != nil {
 		return 0, err
 	}

@@ -42,7 +42,7 @@ func (h hardware) arguments() []string {
 	args := []string{
 		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
 		"-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
-		"-machine", "microvm,acpi=on,rtc=on,graphics=off,memory-backend=memory",
+		"-machine", "microvm,acpi=on,rtc=on,graphics=off,dump-guest-core=off,memory-backend=memory",
 		"-global", "virtio-mmio.force-legacy=false",
 		"-accel", h.accelerator,
 		"-cpu", cpu,

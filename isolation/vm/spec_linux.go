@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"path"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/containerd/containerd/v2/pkg/cap"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -18,7 +20,9 @@ import (
 )
 
 // order translates what an OCI runtime would be told into what the guest is
-// told. hostMounts is the rest: mounts that need this host's files.
+// told. hostMounts is the rest: mounts that need this host's files. A file that lies
+// in this host's memory, such as a secret, is part of the order: it reaches the
+// machine without ever lying in the shared tree.
 func order(spec *specs.Spec, settings Settings) (o guest.Order, hostMounts []specs.Mount, err error) {
 	p := spec.Process
 	if p == nil || spec.Root == nil {
@@ -49,8 +53,49 @@ func order(spec *specs.Spec, settings Settings) (o guest.Order, hostMounts []spe
 		size := uint64(settings.FileSize)
 		o.Rlimits = append(o.Rlimits, guest.Rlimit{Kind: unix.RLIMIT_FSIZE, Soft: size, Hard: size})
 	}
-	o.Mounts, hostMounts, err = splitMounts(spec.Mounts)
+	files, mounts, err := takeFiles(spec.Mounts)
+	if err != nil {
+		return o, nil, err
+	}
+	o.Files = files
+	o.Mounts, hostMounts, err = splitMounts(mounts)
 	return o, hostMounts, err
+}
+
+// maxFile is more than a secret or a bundle of certificates is long.
+const maxFile = 16 << 20
+
+// takeFiles reads the read-only files among the mounts that lie in memory on this
+// host, and returns the other mounts.
+func takeFiles(all []specs.Mount) (files []guest.File, rest []specs.Mount, err error) {
+	for _, m := range all {
+		var in unix.Statfs_t
+		if m.Type != "bind" || !slices.Contains(m.Options, "ro") || unix.Statfs(m.Source, &in) != nil ||
+			in.Type != unix.TMPFS_MAGIC && in.Type != unix.RAMFS_MAGIC {
+			rest = append(rest, m)
+			continue
+		}
+		info, err := os.Stat(m.Source)
+		if err != nil {
+			return nil, nil, err
+		}
+		if !info.Mode().IsRegular() {
+			rest = append(rest, m)
+			continue
+		}
+		f := guest.File{Path: path.Clean("/" + m.Destination), Mode: uint32(info.Mode().Perm())}
+		if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+			f.UID, f.GID = int(stat.Uid), int(stat.Gid)
+		}
+		if info.Size() > maxFile {
+			return nil, nil, fmt.Errorf("handing over %s: it is longer than %d bytes", f.Path, maxFile)
+		}
+		if f.Content, err = os.ReadFile(m.Source); err != nil {
+			return nil, nil, err
+		}
+		files = append(files, f)
+	}
+	return files, rest, nil
 }
 
 // splitMounts tells mounts of the guest's own from those of this host's files.

@@ -3,9 +3,12 @@
 package vm
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
@@ -71,5 +74,39 @@ func TestOrderRefusesWhatItDoesNotUnderstand(t *testing.T) {
 		if _, _, err := order(spec, Settings{}); err == nil {
 			t.Errorf("%s: no error", name)
 		}
+	}
+}
+
+// TestFilesInMemory: a file that lies in memory here goes with the order, wherever
+// in the step it is; one on a disk, and a folder, are mounted.
+func TestFilesInMemory(t *testing.T) {
+	memory, err := os.MkdirTemp("/dev/shm", "attest-test-")
+	if err != nil {
+		t.Skip(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(memory) })
+	secret, onDisk := filepath.Join(memory, "secret"), filepath.Join(t.TempDir(), "file")
+	for _, name := range []string{secret, onDisk} {
+		if err := os.WriteFile(name, []byte("hunter2"), 0o400); err != nil {
+			t.Fatal(err)
+		}
+	}
+	spec := &specs.Spec{Root: &specs.Root{}, Process: &specs.Process{}, Mounts: []specs.Mount{
+		{Type: "tmpfs", Source: "tmpfs", Destination: "/dev"},
+		{Type: "bind", Source: secret, Destination: "/run/../dev/secret/", Options: []string{"ro", "rbind"}},
+		{Type: "bind", Source: onDisk, Destination: "/disk", Options: []string{"ro", "rbind"}},
+		{Type: "bind", Source: memory, Destination: "/folder", Options: []string{"ro", "rbind"}},
+		{Type: "bind", Source: secret, Destination: "/writable", Options: []string{"rbind"}},
+	}}
+	o, outside, err := order(spec, Settings{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []guest.File{{Path: "/dev/secret", Content: []byte("hunter2"), Mode: 0o400, UID: os.Getuid(), GID: os.Getgid()}}
+	if diff := cmp.Diff(want, o.Files); diff != "" {
+		t.Errorf("files (-want +got):\n%s", diff)
+	}
+	if len(outside) != 3 || slices.ContainsFunc(outside, func(m specs.Mount) bool { return m.Destination == "/run/../dev/secret/" }) {
+		t.Errorf("mounts of the host: %v", outside)
 	}
 }

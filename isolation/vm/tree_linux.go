@@ -28,8 +28,8 @@ type tree struct {
 }
 
 // compose makes a tree in the folder dir. The mounts of the guest's own get
-// folders to be mounted on.
-func compose(dir string, root *specs.Root, inside []guest.Mount, outside []specs.Mount) (t *tree, err error) {
+// folders to be mounted on, its files empty ones.
+func compose(dir string, root *specs.Root, o guest.Order, outside []specs.Mount) (t *tree, err error) {
 	dir, err = os.MkdirTemp(dir, "tree-")
 	if err != nil {
 		return nil, err
@@ -43,9 +43,8 @@ func compose(dir string, root *specs.Root, inside []guest.Mount, outside []specs
 	if err := t.mount(mount.Mount{Type: "bind", Source: root.Path, Options: []string{"bind"}}, dir); err != nil {
 		return nil, err
 	}
-	for i, m := range inside {
-		below := func(other guest.Mount) bool { return strings.HasPrefix(m.Target, other.Target+"/") }
-		if slices.ContainsFunc(inside[:i], below) {
+	for i, m := range o.Mounts {
+		if within(m.Target, o.Mounts[:i]) {
 			continue // the guest makes it
 		}
 		if _, err := t.point(m.Target, true); err != nil {
@@ -62,12 +61,25 @@ func compose(dir string, root *specs.Root, inside []guest.Mount, outside []specs
 			return nil, err
 		}
 	}
+	for _, f := range o.Files {
+		if within(f.Path, o.Mounts) {
+			continue
+		}
+		if _, err := t.point(f.Path, false); err != nil {
+			return nil, err
+		}
+	}
 	if root.Readonly {
 		if err := unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""); err != nil {
 			return nil, fmt.Errorf("making the root file system read-only: %w", err)
 		}
 	}
 	return t, nil
+}
+
+// within reports whether a path lies in a file system of the guest's own.
+func within(path string, inside []guest.Mount) bool {
+	return slices.ContainsFunc(inside, func(m guest.Mount) bool { return strings.HasPrefix(path, m.Target+"/") })
 }
 
 // below returns where in the tree there are other file systems of this host, as

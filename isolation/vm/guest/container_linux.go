@@ -7,10 +7,15 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"strconv"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
+
+// filesDir is where files in memory are made, before the root is entered.
+const filesDir = "/files"
 
 // devices are the device nodes of a step, as any container has them.
 func devices() []string { return []string{"null", "zero", "full", "random", "urandom", "tty"} }
@@ -21,6 +26,10 @@ func (o Order) makeContainer() error {
 		return fmt.Errorf("keeping mounts apart: %w", err)
 	}
 	nodes, err := takeDevices()
+	if err != nil {
+		return err
+	}
+	files, err := o.makeFiles()
 	if err != nil {
 		return err
 	}
@@ -35,6 +44,11 @@ func (o Order) makeContainer() error {
 			if err := nodes.place(); err != nil {
 				return err
 			}
+		}
+	}
+	for path, tree := range files {
+		if err := placeFile(tree, path); err != nil {
+			return err
 		}
 	}
 	for _, path := range o.ReadonlyPaths {
@@ -114,6 +128,60 @@ func (n nodes) place() error {
 		if err := os.Symlink(link[0], link[1]); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
+	}
+	return nil
+}
+
+// makeFiles writes the files that the order brings into a file system in memory,
+// and returns them by their paths, detached from it: it is to be seen nowhere.
+func (o Order) makeFiles() (nodes, error) {
+	if len(o.Files) == 0 {
+		return nil, nil
+	}
+	if err := os.MkdirAll(filesDir, 0o700); err != nil {
+		return nil, err
+	}
+	if err := unix.Mount("tmpfs", filesDir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0700"); err != nil {
+		return nil, fmt.Errorf("making a place for files in memory: %w", err)
+	}
+	n := nodes{}
+	for i, f := range o.Files {
+		path := filepath.Join(filesDir, strconv.Itoa(i))
+		err := os.WriteFile(path, f.Content, 0o600)
+		if err == nil {
+			err = os.Chown(path, f.UID, f.GID)
+		}
+		if err == nil {
+			err = unix.Chmod(path, f.Mode)
+		}
+		if err == nil {
+			n[f.Path], err = unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("making %s: %w", f.Path, err)
+		}
+	}
+	return n, unix.Unmount(filesDir, unix.MNT_DETACH)
+}
+
+// placeFile mounts a file, read-only. What it is mounted on may have been made by
+// the host already.
+func placeFile(tree int, path string) error {
+	defer unix.Close(tree)
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, nil, 0o644); err != nil {
+			return err
+		}
+	}
+	err := unix.MoveMount(tree, "", unix.AT_FDCWD, path, unix.MOVE_MOUNT_F_EMPTY_PATH)
+	if err == nil {
+		err = unix.Mount("", path, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
+	}
+	if err != nil {
+		return fmt.Errorf("placing %s: %w", path, err)
 	}
 	return nil
 }

@@ -34,6 +34,9 @@ type Order struct {
 	Mounts []Mount
 	// Shared is where in the shared tree the host has mounted something.
 	Shared []string
+	// Files are files of the step that are in the machine's memory and nowhere in
+	// the shared tree, read-only.
+	Files []File
 	// Masked paths show nothing, ReadonlyPaths cannot be written.
 	Masked, ReadonlyPaths []string
 	// Memory is how many bytes the step may use, PIDs how many processes and
@@ -58,6 +61,14 @@ type Mount struct {
 	Type, Source, Target string
 	Flags                uintptr
 	Data                 string
+}
+
+// File is a file that the order itself brings.
+type File struct {
+	Path     string // absolute
+	Content  []byte
+	Mode     uint32 // its permission bits
+	UID, GID int
 }
 
 // Kind says what a frame is.
