@@ -63,6 +63,7 @@ type stepDoc struct {
 	Caches       []string          `json:"caches,omitempty" yaml:"word"`
 	Secrets      []string          `json:"secrets,omitempty" yaml:"word"`
 	Fetched      []fetchDoc        `json:"fetched,omitempty" yaml:"rows"`
+	Unfetched    []string          `json:"unfetched,omitempty" yaml:"word"`
 	Read         []fileDoc         `json:"read,omitempty" yaml:"rows"`
 	Programs     []fileDoc         `json:"programs,omitempty" yaml:"rows"`
 	Missing      []string          `json:"missing,omitempty" yaml:"word"`
@@ -165,7 +166,7 @@ func stepOf(s *Step) stepDoc {
 		ExitCode: s.ExitCode, Error: s.Error, Duration: secondsOf(s.Duration),
 		Cache: string(s.Cache), Key: s.Key.String(), Isolation: s.Isolation,
 		Network: s.Network, Controls: s.Controls, Image: s.Image, Env: s.Env,
-		Caches: s.Caches, Secrets: s.Secrets, Fetched: fetchesOf(s.Fetched),
+		Caches: s.Caches, Secrets: s.Secrets, Fetched: fetchesOf(s.Fetched), Unfetched: s.Unfetched,
 		Read: filesOf(s.Read), Programs: filesOf(s.Programs),
 		Missing: s.Missing, NoPrograms: s.MissingPrograms, Unread: s.Unread,
 		Unexpected: s.Unexpected, Modified: s.Modified, Reproduction: reproductionOf(s.Reproduction),
@@ -207,7 +208,7 @@ func (d *document) receipt() (*Receipt, error) {
 			ExitCode: s.ExitCode, Error: s.Error, Duration: s.Duration.duration(),
 			Cache: CacheUse(s.Cache), Key: c.digest(s.Key), Isolation: s.Isolation,
 			Network: s.Network, Controls: s.Controls, Image: s.Image, Env: s.Env,
-			Caches: s.Caches, Secrets: s.Secrets, Fetched: c.fetches(s.Fetched),
+			Caches: s.Caches, Secrets: s.Secrets, Fetched: c.fetches(s.Fetched), Unfetched: s.Unfetched,
 			Read: c.files(s.Read), Programs: c.files(s.Programs),
 			Missing: s.Missing, MissingPrograms: s.NoPrograms, Unread: s.Unread,
 			Unexpected: s.Unexpected, Modified: s.Modified, Reproduction: s.Reproduction.reproduction(),

@@ -70,6 +70,7 @@ func (d *reproductionDoc) reproduction() *Reproduction {
 func (c *checker) findings(where string, s *Step) {
 	c.names(where+": caches", s.Caches)
 	c.names(where+": secrets", s.Secrets)
+	c.names(where+": unfetched", s.Unfetched)
 	c.names(where+": missing_programs", s.MissingPrograms)
 	for _, list := range []struct {
 		what  string

@@ -100,6 +100,9 @@ type Step struct {
 	Caches  []string
 	Secrets []string
 	Fetched []Fetch // over a recorded network, ordered by URL
+	// Unfetched are requests over a recorded network from which nothing came that
+	// a record has, each with the reason: "URL: why"; ordered.
+	Unfetched []string
 	// Read are files of the project that the step read without declaring them,
 	// Programs those of the host that it executed; both ordered by path.
 	Read     []File

@@ -245,6 +245,7 @@ func TestMarshalRefuses(t *testing.T) {
 		{"caches out of order", func(r *receipt.Receipt) { r.Steps[0].Caches = []string{"b", "a"} }},
 		{"a secret twice", func(r *receipt.Receipt) { r.Steps[0].Secrets = []string{"A", "A"} }},
 		{"a secret without a name", func(r *receipt.Receipt) { r.Steps[0].Secrets = []string{""} }},
+		{"what was not fetched twice", func(r *receipt.Receipt) { r.Steps[0].Unfetched[1] = r.Steps[0].Unfetched[0] }},
 		{"a fetch without a digest", func(r *receipt.Receipt) { r.Steps[0].Fetched[0].SHA256 = digest.Of(nil) }},
 		{"a fetch without an address", func(r *receipt.Receipt) { r.Steps[0].Fetched[0].URL = "" }},
 		{"a fetch twice", func(r *receipt.Receipt) { r.Steps[0].Fetched[1] = r.Steps[0].Fetched[0] }},

@@ -115,6 +115,7 @@ STEP = [
     ("duration_secs", "seconds", False), ("cache", "word", False), ("key", "text", True),
     ("isolation", "word", False), ("network", "word", True), ("controls", "words", True),
     ("caches", "words", True), ("secrets", "words", True), ("fetched", ("rows", FETCH), True),
+    ("unfetched", "words", True),
     ("read", ("rows", FILE), True), ("programs", ("rows", FILE), True),
     ("missing", "words", True), ("missing_programs", "words", True), ("unread", "words", True),
     ("unexpected", "words", True), ("modified", "words", True),
@@ -320,7 +321,7 @@ def check_findings(s, want, is_blake3):
         return all(a < b for a, b in zip(keys, keys[1:]))
 
     paths = ("missing", "unread", "unexpected", "modified")
-    for key in ("caches", "secrets", "missing_programs") + paths:
+    for key in ("caches", "secrets", "unfetched", "missing_programs") + paths:
         names = [n.encode() for n in s.get(key, [])]
         want(all(names) and ordered(names), key)
         want(key not in paths or all(map(is_clean, s.get(key, []))), "path in " + key)

@@ -28,7 +28,11 @@ func TestRecordedNetwork(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &httptest.Server{Listener: l, Config: &http.Server{Handler: http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+	server := &httptest.Server{Listener: l, Config: &http.Server{Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/missing" {
+			http.NotFound(rw, r)
+			return
+		}
 		_, _ = io.WriteString(rw, content.Load().(string))
 	})}}
 	server.Start()
@@ -90,5 +94,27 @@ steps:
 	r = w.attest(t, dir, "run", "--locked").want(t, 3)
 	if !strings.Contains(r.stderr, "attest.lock does not have "+server.URL+"/other") {
 		t.Errorf("what is not locked:\n%s", r.stderr)
+	}
+
+	// A step that fails says what it had until then, what it got nothing from, and
+	// how to let it go where it wanted to.
+	fails := "wget -q -O - URL/dep; wget -q -O - http://other.example/x || wget -q -O dep URL/missing"
+	write(t, filepath.Join(dir, "attest.yaml"), strings.Replace(read(t, filepath.Join(dir, "attest.yaml")),
+		"wget -q -O dep "+server.URL+"/other || touch dep", strings.ReplaceAll(fails, "URL", server.URL), 1))
+	r = w.attest(t, dir, "run").want(t, 3)
+	text := read(t, receipt(t, dir))
+	for _, want := range []string{"GET " + server.URL + "/missing: the server did not have it",
+		"http://other.example/x: refused: other.example is not on the step's allow-list"} {
+		if !strings.Contains(r.stderr, want) || !strings.Contains(text, want) {
+			t.Errorf("missing %q in:\n%s\nor in:\n%s", want, r.stderr, text)
+		}
+	}
+	for _, want := range []string{"fetched before it failed: " + server.URL + "/dep", "allow: [" + buildkitdtest.Address + ", other.example]"} {
+		if !strings.Contains(r.stderr, want) {
+			t.Errorf("missing %q in:\n%s", want, r.stderr)
+		}
+	}
+	if !strings.Contains(text, `{url: "`+server.URL+`/dep", sha256:`) {
+		t.Errorf("the receipt does not say what was fetched before:\n%s", text)
 	}
 }

@@ -6,13 +6,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 
 	"github.com/moby/buildkit/executor"
 	"github.com/moby/buildkit/solver/pb"
 	"github.com/moby/buildkit/util/network"
 	"github.com/moby/buildkit/util/network/proxyprovider"
+	"github.com/moby/buildkit/util/progress"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	rules "github.com/attest-pipeline/attest/isolation/egress"
 )
 
 // recordedNetworks makes the networks of steps whose network is recorded: a
@@ -88,14 +92,31 @@ func (s *steps) network(ctx context.Context, meta executor.Meta) (network.Namesp
 
 // runRecorded is run for a step whose network is recorded. What BuildKit is
 // told of the step's requests is either all of them, or that something is
-// missing.
+// missing. Of a step that failed BuildKit tells nobody; then the progress does.
 func (s *steps) runRecorded(ctx context.Context, root executor.Mount, mounts []executor.Mount, process executor.ProcessInfo, started chan<- struct{}) error {
 	asked := process.Meta.Proxy
 	log := newFetchLog(asked.Policy)
 	process.Meta.Proxy = &network.ProxyConfig{Policy: log, Capture: log.capture, EgressMode: process.Meta.NetMode}
 	err := s.run(ctx, root, mounts, process, nil, started)
 	log.handOver(asked.Capture)
+	if err != nil {
+		for _, report := range rules.Reports(answers(asked.Capture)) {
+			_ = progress.OneOff(ctx, report)(nil)
+		}
+	}
 	return err
+}
+
+// answers is all that is known of a step's requests.
+func answers(c *network.ProxyCapture) []rules.Answer {
+	var all []rules.Answer
+	for _, m := range c.Materials() {
+		all = append(all, rules.Answer{Method: http.MethodGet, URL: rules.Plain(m.URL), SHA256: m.Digest.Encoded()})
+	}
+	for _, in := range c.Incomplete() {
+		all = append(all, rules.Answer{Method: in.Method, URL: rules.Plain(in.URL), Reason: in.Reason})
+	}
+	return all
 }
 
 // furnish gives a container with a recorded network what it reaches the proxy

@@ -35,7 +35,8 @@ type recorder struct {
 	mu        sync.Mutex
 	asked     map[string]int // URLs that were let through, and how often
 	refused   []executor.Refused
-	statement []byte // nil before it came
+	statement []byte          // nil before it came
+	reported  []egress.Answer // of a step that failed, by the embedded engine
 }
 
 // newRecorder returns nil for a job with another network.
@@ -80,6 +81,9 @@ func (r *recorder) check(_ context.Context, req *policysession.CheckPolicyReques
 	}
 	no := executor.Refused{URL: egress.Plain(id), Why: err.Error()}
 	no.NotLocked = errors.As(err, new(*egress.NotLockedError))
+	if host := (*egress.NotAllowedError)(nil); errors.As(err, &host) {
+		no.NotAllowed = host.Host
+	}
 	if !slices.Contains(r.refused, no) {
 		r.refused = append(r.refused, no)
 	}
@@ -91,6 +95,42 @@ func (r *recorder) refusals() []executor.Refused {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.refused)
+}
+
+// hear takes what the engine says of a step that failed.
+func (r *recorder) hear(status string) {
+	if r == nil {
+		return
+	}
+	if answers, ok := egress.ParseReport(status); ok {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.reported = append(r.reported, answers...)
+	}
+}
+
+// attempts returns what is known of the requests of a step that did not succeed:
+// what came of them by the engine, and of the rest that they were let through.
+func (r *recorder) attempts() (fetched []executor.Fetch, unrecorded []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	known := map[string]bool{}
+	for _, a := range r.reported {
+		known[a.URL] = true
+		if sum, err := digest.Parse("sha256:" + a.SHA256); err == nil {
+			fetched = append(fetched, executor.Fetch{URL: a.URL, SHA256: sum})
+		} else {
+			unrecorded = append(unrecorded, incomplete{a.Method, a.URL, a.Reason}.String())
+		}
+	}
+	for url := range r.asked {
+		if !known[url] {
+			unrecorded = append(unrecorded, incomplete{"GET", url, "what came of it is not known"}.String())
+		}
+	}
+	slices.SortFunc(fetched, func(a, b executor.Fetch) int { return strings.Compare(a.URL, b.URL) })
+	slices.Sort(unrecorded)
+	return fetched, slices.Compact(unrecorded)
 }
 
 // maxStatement is more than a statement of a hundred thousand fetches is long.
@@ -161,27 +201,24 @@ func (i incomplete) String() string {
 	return i.Method + " " + egress.Plain(i.URI) + ": " + why
 }
 
-// fetched returns what the engine states, ordered. It is an error where that
-// may not be everything. embedded says that the engine is ours, which does not
-// pass over a second content of one URL.
-func (r *recorder) fetched(embedded bool) ([]executor.Fetch, error) {
+// fetched returns what the engine states of a step that succeeded, ordered, and
+// the requests that no record has the answer of: where there is one, it is an
+// error. embedded says that the engine is ours, which does not pass over a second
+// content of one URL.
+func (r *recorder) fetched(embedded bool) (all []executor.Fetch, unrecorded []string, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.statement == nil {
-		return nil, errors.New("this BuildKit does not say what the step fetched")
+		return nil, nil, errors.New("this BuildKit does not say what the step fetched")
 	}
 	var s statement
 	if err := json.Unmarshal(r.statement, &s); err != nil {
-		return nil, fmt.Errorf("reading what the step fetched: %w", err)
+		return nil, nil, fmt.Errorf("reading what the step fetched: %w", err)
 	}
 	network := s.Predicate.RunDetails.Metadata.BuildKit.Network
 	if network.Mode != "proxy" {
-		return nil, errors.New("this BuildKit did not record the step's network")
+		return nil, nil, errors.New("this BuildKit did not record the step's network")
 	}
-	if len(network.Proxy.Incomplete) > 0 {
-		return nil, notRecorded(network.Proxy.Incomplete)
-	}
-	var all []executor.Fetch
 	known := map[string]bool{}
 	for _, d := range s.Predicate.BuildDefinition.ResolvedDependencies {
 		if !strings.HasPrefix(d.URI, "http://") && !strings.HasPrefix(d.URI, "https://") {
@@ -189,47 +226,48 @@ func (r *recorder) fetched(embedded bool) ([]executor.Fetch, error) {
 		}
 		sum, err := digest.Parse("sha256:" + d.Digest["sha256"])
 		if err != nil {
-			return nil, fmt.Errorf("reading what the step fetched from %s: %w", egress.Plain(d.URI), err)
+			return nil, nil, fmt.Errorf("reading what the step fetched from %s: %w", egress.Plain(d.URI), err)
 		}
 		known[egress.Plain(d.URI)] = true
 		all = append(all, executor.Fetch{URL: egress.Plain(d.URI), SHA256: sum})
 	}
 	slices.SortFunc(all, func(a, b executor.Fetch) int { return strings.Compare(a.URL, b.URL) })
-	return all, r.complete(known, embedded)
+	for _, in := range network.Proxy.Incomplete {
+		known[egress.Plain(in.URI)] = true
+		unrecorded = append(unrecorded, in.String())
+	}
+	unrecorded = append(unrecorded, r.open(known, embedded)...)
+	slices.Sort(unrecorded)
+	unrecorded = slices.Compact(unrecorded)
+	return all, unrecorded, notRecorded(unrecorded)
 }
 
-// complete compares what is stated with what was let through.
-func (r *recorder) complete(known map[string]bool, embedded bool) error {
-	var open []incomplete
+// open compares what is stated with what was let through.
+func (r *recorder) open(known map[string]bool, embedded bool) []string {
+	var open []string
 	for url, times := range r.asked {
 		switch {
 		case !known[url]:
-			open = append(open, incomplete{"GET", url, "unfinished"})
+			open = append(open, incomplete{"GET", url, "unfinished"}.String())
 		case times > 1 && !embedded:
-			open = append(open, incomplete{"GET", url, "it was asked for more than once, and this BuildKit states one answer"})
+			open = append(open, incomplete{"GET", url, "it was asked for more than once, and this BuildKit states one answer"}.String())
 		}
 	}
-	if len(open) == 0 {
-		return nil
-	}
-	return notRecorded(open)
+	return open
 }
 
 // notRecorded is the error of a step that reached something unrecorded.
-func notRecorded(list []incomplete) error {
-	var lines []string
-	for _, i := range list {
-		lines = append(lines, i.String())
+func notRecorded(lines []string) error {
+	if len(lines) == 0 {
+		return nil
 	}
-	slices.Sort(lines)
-	lines = slices.Compact(lines)
-	const most = 10
-	more := len(lines) - most
-	if more > 0 {
-		lines = append(lines[:most], fmt.Sprintf("and %d more", more))
+	hints := slices.Clone(lines[1:])
+	const most = 9
+	if more := len(hints) - most; more > 0 {
+		hints = append(hints[:most], fmt.Sprintf("and %d more", more))
 	}
 	return &executor.HintedError{
 		Err:   fmt.Errorf("the step's network was not recorded as a whole: %s", lines[0]),
-		Hints: append(lines[1:], "a recorded step gets whole files by GET and nothing else; what it got otherwise is in no receipt"),
+		Hints: append(hints, "a recorded step gets whole files by GET and nothing else; what it got otherwise is in no receipt"),
 	}
 }

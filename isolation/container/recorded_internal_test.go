@@ -25,6 +25,7 @@ import (
 
 	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/isolation/container/connect"
+	"github.com/attest-pipeline/attest/isolation/egress"
 	"github.com/attest-pipeline/attest/isolation/executor"
 	"github.com/attest-pipeline/attest/llb/compile"
 )
@@ -124,7 +125,7 @@ func TestFetched(t *testing.T) {
 					t.Fatalf("%t, %v", taken, err)
 				}
 			}
-			got, err := r.fetched(test.embedded)
+			got, _, err := r.fetched(test.embedded)
 			if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
 				t.Fatalf("got %v, want %q", err, test.want)
 			}
@@ -132,6 +133,29 @@ func TestFetched(t *testing.T) {
 				t.Errorf("fetched %v", got)
 			}
 		})
+	}
+}
+
+// Of a step that failed, what the engine told counts, and of other requests that
+// they were made.
+func TestAttempts(t *testing.T) {
+	r := recorderFor(t, "http://a/x", "http://a/y", "http://a/z")
+	sum := strings.Repeat("2", 64)
+	for _, text := range egress.Reports([]egress.Answer{
+		{Method: "GET", URL: "http://a/y", Reason: "unsuccessful_response"},
+		{Method: "GET", URL: "http://a/x", SHA256: sum},
+		{Method: "POST", URL: "http://a/x", Reason: "method_not_materializable"},
+	}) {
+		r.hear(text)
+	}
+	r.hear("[step] something that is no report")
+	fetched, unrecorded := r.attempts()
+	if len(fetched) != 1 || fetched[0].URL != "http://a/x" || fetched[0].SHA256.Hex() != sum {
+		t.Errorf("fetched %v", fetched)
+	}
+	want := "GET http://a/y: the server did not have it|GET http://a/z: what came of it is not known|POST http://a/x: only GET can be recorded"
+	if got := strings.Join(unrecorded, "|"); got != want {
+		t.Errorf("unrecorded %q, want %q", got, want)
 	}
 }
 

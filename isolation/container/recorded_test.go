@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -62,6 +63,10 @@ func TestRecorded(t *testing.T) {
 			http.Redirect(w, r, "/file", http.StatusFound)
 		case "/changing":
 			fmt.Fprint(w, count)
+		case "/missing":
+			http.NotFound(w, r)
+		case "/waits":
+			<-r.Context().Done()
 		default:
 			io.WriteString(w, "content")
 		}
@@ -73,22 +78,31 @@ func TestRecorded(t *testing.T) {
 		locked       *executor.Locked
 		exit         int
 		fetched      []executor.Fetch
+		unrecorded   []string // how each begins
 		refused      []executor.Refused
 		err          string
+		timeout      time.Duration
 	}{
 		{name: "a file", script: "wget -q -O out URL/file", fetched: []executor.Fetch{{URL: "URL/file", SHA256: content}}},
 		{name: "nothing", script: "echo content > out"},
 		{name: "a redirection", script: "wget -q -O out URL/moved",
 			fetched: []executor.Fetch{{URL: "URL/file", SHA256: content}, {URL: "URL/moved", SHA256: content}}},
 		{name: "another host", script: "wget -q -O out OTHER/file", exit: 1,
-			refused: []executor.Refused{{URL: "OTHER/file", Why: notListed}}},
+			refused: []executor.Refused{{URL: "OTHER/file", Why: notListed, NotAllowed: buildkitdtest.Other}}},
 		{name: "another host, and never mind", script: "wget -q -O - OTHER/file || wget -q -O - OTHER/file || touch out",
-			refused: []executor.Refused{{URL: "OTHER/file", Why: notListed}}},
+			refused: []executor.Refused{{URL: "OTHER/file", Why: notListed, NotAllowed: buildkitdtest.Other}}},
 		{name: "a redirection to another host", script: "wget -q -O out URL/away", exit: 1,
-			refused: []executor.Refused{{URL: "OTHER/file", Why: notListed}}},
+			unrecorded: []string{"GET URL/away: the step used a redirection and did not follow it"},
+			refused:    []executor.Refused{{URL: "OTHER/file", Why: notListed, NotAllowed: buildkitdtest.Other}}},
+		{name: "a file that is not there", script: "wget -q -O - URL/file; wget -q -O out URL/missing", exit: 1,
+			fetched: []executor.Fetch{{URL: "URL/file", SHA256: content}}, unrecorded: []string{"GET URL/missing: the server did not have it"}},
+		{name: "a step that fails for another reason", script: "wget -q -O out URL/file; exit 7", exit: 7,
+			fetched: []executor.Fetch{{URL: "URL/file", SHA256: content}}},
+		{name: "an answer that takes too long", script: "wget -q -O - URL/file; wget -q -O out URL/waits", timeout: 2 * time.Second, exit: executor.ExitTimeout,
+			fetched: []executor.Fetch{{URL: "URL/file", SHA256: content}}, unrecorded: []string{"GET URL/waits: "}},
 		{name: "another method", script: `p=${HTTP_PROXY#http://}
 			printf 'POST URL/file HTTP/1.0\r\nContent-Length: 1\r\n\r\nx' | nc ${p%:*} ${p#*:} > out`,
-			err: "POST URL/file: only GET can be recorded"},
+			unrecorded: []string{"POST URL/file: only GET can be recorded"}, err: "POST URL/file: only GET can be recorded"},
 		{name: "a redirection to another host, and never mind", script: "wget -q -O - URL/away || touch out",
 			err: "GET URL/away: the step used a redirection and did not follow it"},
 		{name: "two contents", script: "wget -q -O - URL/changing; wget -q -O out URL/changing",
@@ -105,7 +119,7 @@ func TestRecorded(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			concrete := strings.NewReplacer("URL", here, "OTHER", other)
 			j := job(img, t.TempDir(), tree.Tree{}, concrete.Replace(test.script), "out")
-			j.Staging = t.TempDir()
+			j.Staging, j.Timeout = t.TempDir(), test.timeout
 			j.Network, j.NetworkAllow, j.Locked = pipeline.NetworkRecorded, []string{buildkitdtest.Address}, test.locked
 			if j.Locked != nil {
 				for i, u := range j.Locked.URLs {
@@ -123,6 +137,9 @@ func TestRecorded(t *testing.T) {
 				if len(left) > 0 {
 					t.Errorf("outputs came back: %v", left)
 				}
+				if test.unrecorded != nil && (len(got.Unrecorded) != 1 || got.Unrecorded[0] != concrete.Replace(test.unrecorded[0])) {
+					t.Errorf("with the error comes what was not recorded: %q", got.Unrecorded)
+				}
 				return
 			}
 			if err != nil || got.ExitCode != test.exit {
@@ -136,6 +153,12 @@ func TestRecorded(t *testing.T) {
 			}
 			if diff := cmp.Diff(test.fetched, got.Fetched, cmp.AllowUnexported(digest.Digest{})); diff != "" {
 				t.Errorf("fetched (-want +got):\n%s", diff)
+			}
+			for i := range test.unrecorded {
+				test.unrecorded[i] = concrete.Replace(test.unrecorded[i])
+			}
+			if !slices.EqualFunc(got.Unrecorded, test.unrecorded, strings.HasPrefix) {
+				t.Errorf("unrecorded: %q, want %q", got.Unrecorded, test.unrecorded)
 			}
 			if diff := cmp.Diff(test.refused, got.Refused); diff != "" {
 				t.Errorf("refused (-want +got):\n%s", diff)

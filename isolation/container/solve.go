@@ -50,6 +50,7 @@ func (s *solve) run(ctx context.Context, platform ocispecs.Platform) (executor.O
 	defer cancel(nil)
 	s.inputs.failed = cancel
 	s.outputs.failed = cancel
+	s.watch.told = s.recorder.hear
 	s.watch.started = func() func() {
 		if s.job.Timeout <= 0 {
 			return func() {}
@@ -113,15 +114,9 @@ func (s *solve) outcome(ctx context.Context, cause, err error) (executor.Outcome
 	if err == nil {
 		err = s.outputs.prune(ctx)
 	}
-	if s.recorder != nil {
-		o.Refused = s.recorder.refusals()
-		if err == nil {
-			o.Fetched, err = s.recorder.fetched(s.conn.Embedded != nil)
-			if err != nil {
-				s.outputs.clear()
-				return executor.Outcome{}, err
-			}
-		}
+	if wrong := s.takeRecord(&o, err == nil); wrong != nil {
+		s.outputs.clear()
+		return recordOf(o), wrong
 	}
 	if err == nil && s.step.Report != "" {
 		if err = errNoReport; s.outputs.listed {
@@ -135,14 +130,14 @@ func (s *solve) outcome(ctx context.Context, cause, err error) (executor.Outcome
 	var exit *gateway.ExitError
 	switch {
 	case s.inputs.err() != nil:
-		return executor.Outcome{}, s.inputs.err()
+		return recordOf(o), s.inputs.err()
 	case ctx.Err() != nil:
-		return executor.Outcome{}, context.Cause(ctx)
+		return recordOf(o), context.Cause(ctx)
 	case errors.Is(cause, errTimedOut):
 		o.ExitCode, o.TimedOut = executor.ExitTimeout, true
 		return o, nil
 	case s.outputs.err() != nil:
-		return executor.Outcome{}, s.outputs.err()
+		return recordOf(o), s.outputs.err()
 	case errors.As(err, &exit) && exit.ExitCode != 0:
 		o.ExitCode = int(exit.ExitCode)
 		if code := s.watch.notStarted(); o.ExitCode == 1 && code != 0 {
@@ -150,7 +145,27 @@ func (s *solve) outcome(ctx context.Context, cause, err error) (executor.Outcome
 		}
 		return o, nil
 	}
-	return executor.Outcome{}, s.explain(err)
+	return recordOf(o), s.explain(err)
+}
+
+// takeRecord puts what is known of a recorded network into the outcome. It is an
+// error where the step succeeded and not all is known.
+func (s *solve) takeRecord(o *executor.Outcome, succeeded bool) (err error) {
+	if s.recorder == nil {
+		return nil
+	}
+	o.Refused = s.recorder.refusals()
+	if !succeeded {
+		o.Fetched, o.Unrecorded = s.recorder.attempts()
+		return nil
+	}
+	o.Fetched, o.Unrecorded, err = s.recorder.fetched(s.conn.Embedded != nil)
+	return err
+}
+
+// recordOf is what an outcome has beside an error.
+func recordOf(o executor.Outcome) executor.Outcome {
+	return executor.Outcome{Fetched: o.Fetched, Unrecorded: o.Unrecorded, Refused: o.Refused}
 }
 
 var errNoReport = errors.New("the engine did not say what the step wrote")

@@ -35,6 +35,7 @@ type watch struct {
 	machine        bool // the command begins when its machine has booted
 	// started is called when the command begins; what it returns, when it ends.
 	started func() (ended func())
+	told    func(status string) // takes what else the engine says of the command
 
 	parts  map[digest.Digest]int
 	layers map[string]*client.VertexStatus
@@ -51,7 +52,7 @@ func newWatch(job executor.Job, streams executor.Streams, report *reporter, mach
 	step := compile.Step{Name: job.Step}
 	w := &watch{
 		stdout: streams.Stdout, stderr: streams.Stderr, report: report, image: job.Image,
-		runName: step.RunName(), imagePrefix: step.ImageName(), machine: machine,
+		runName: step.RunName(), imagePrefix: step.ImageName(), machine: machine, told: func(string) {},
 		parts: map[digest.Digest]int{}, layers: map[string]*client.VertexStatus{},
 	}
 	if w.stdout == nil {
@@ -73,6 +74,9 @@ func (w *watch) follow(status <-chan *client.SolveStatus) {
 		for _, l := range s.Statuses {
 			w.layer(l)
 			w.booted(l, &ended)
+			if w.parts[l.Vertex] == runPart {
+				w.told(l.ID)
+			}
 		}
 		for _, l := range s.Logs {
 			w.log(l)

@@ -35,6 +35,17 @@ func (e *NotLockedError) Error() string { return "refused: attest.lock does not 
 // Unwrap returns [ErrRefused].
 func (e *NotLockedError) Unwrap() error { return ErrRefused }
 
+// NotAllowedError says that a host is not on a step's allow-list.
+type NotAllowedError struct{ Host string }
+
+// Error names the host.
+func (e *NotAllowedError) Error() string {
+	return fmt.Sprintf("refused: %s is not on the step's allow-list", e.Host)
+}
+
+// Unwrap returns [ErrRefused].
+func (e *NotAllowedError) Unwrap() error { return ErrRefused }
+
 // Rules are what one step may ask for.
 type Rules struct {
 	// Allow are the hosts, "example.org" or "*.example.org" for all below it,
@@ -62,7 +73,7 @@ func (r Rules) Check(raw string) error {
 	case !named && (isIP && ip.Unmap().IsLoopback() || isLocalhost(host)):
 		return fmt.Errorf("%w: %s is the machine itself, and the step's allow-list does not name it", ErrRefused, host)
 	case !named && len(r.Allow) > 0:
-		return fmt.Errorf("%w: %s is not on the step's allow-list", ErrRefused, host)
+		return &NotAllowedError{host}
 	case r.OnlyLocked && !slices.ContainsFunc(r.Locked, func(l string) bool { return Page(l) == Page(Plain(raw)) }):
 		return &NotLockedError{Plain(raw)}
 	}

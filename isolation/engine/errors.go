@@ -5,6 +5,8 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/attest-pipeline/attest/frontend/source"
@@ -45,7 +47,37 @@ func (w *walk) commandError(out executor.Outcome) error {
 	default:
 		text = fmt.Sprintf("the command ended with exit code %d", out.ExitCode)
 	}
-	return &StepError{ExitCode: out.ExitCode, TimedOut: out.TimedOut, Err: w.at(w.step.RunPos, text, refusals(out)...)}
+	return &StepError{ExitCode: out.ExitCode, TimedOut: out.TimedOut, Err: w.at(w.step.RunPos, text, w.networkHints(out)...)}
+}
+
+// networkHints say what the step got nothing from on a recorded network, and how
+// to let it reach the hosts that its allow-list lacks.
+func (w *walk) networkHints(out executor.Outcome) []string {
+	const most = 10
+	hints := slices.Clone(w.facts.Unfetched[:min(most, len(w.facts.Unfetched))])
+	if more := len(w.facts.Unfetched) - most; more > 0 {
+		hints = append(hints, fmt.Sprintf("and %d more, which the receipt names", more))
+	}
+	allow := slices.Clone(w.step.NetworkAllow)
+	for _, no := range out.Refused {
+		if host := no.NotAllowed; host != "" && !strings.Contains(host, ":") && !slices.Contains(allow, host) {
+			allow = append(allow, host)
+		}
+	}
+	if len(allow) > len(w.step.NetworkAllow) {
+		hints = append(hints, "to let the step reach it: network: {mode: recorded, allow: ["+strings.Join(quoted(allow), ", ")+"]}")
+	}
+	return hints
+}
+
+// quoted spells hosts for YAML.
+func quoted(hosts []string) []string {
+	for i, host := range hosts {
+		if strings.HasPrefix(host, "*") {
+			hosts[i] = strconv.Quote(host)
+		}
+	}
+	return hosts
 }
 
 // at is a complaint about a place in attest.yaml.

@@ -20,6 +20,7 @@ type findings struct {
 	Caches     []string        `json:"caches,omitempty"`
 	Secrets    []string        `json:"secrets,omitempty"`
 	Fetched    []receipt.Fetch `json:"fetched,omitempty"`
+	Unfetched  []string        `json:"unfetched,omitempty"`
 	Read       []receipt.File  `json:"read,omitempty"`
 	Programs   []receipt.File  `json:"programs,omitempty"`
 	Missing    []string        `json:"missing,omitempty"`
@@ -36,7 +37,7 @@ type findings struct {
 func (w *walk) note(out executor.Outcome) {
 	w.engine = out.Engine
 	w.facts.ExitCode, w.facts.Controls = out.ExitCode, out.Controls
-	w.facts.Fetched, w.facts.Read, w.facts.Programs = fetchesIn(out), filesOf(out.Read), filesOf(out.Programs)
+	w.facts.Read, w.facts.Programs = filesOf(out.Read), filesOf(out.Programs)
 	w.facts.Missing, w.facts.MissingPrograms, w.facts.Unread = out.Missing, out.MissingPrograms, out.Unread
 	if w.observed = out.Seen; w.observed != nil {
 		w.unseen = w.observed.Unseen
@@ -49,7 +50,15 @@ func (w *walk) note(out executor.Outcome) {
 	for _, c := range w.step.Caches {
 		w.facts.Caches = append(w.facts.Caches, c.Name)
 	}
+	w.noteNetwork(out)
 	w.maskFacts()
+}
+
+// noteNetwork takes what is known of a recorded network into the facts: also of a
+// step that failed, or whose outcome is an error.
+func (w *walk) noteNetwork(out executor.Outcome) {
+	w.facts.Fetched = w.maskFetches(fetchesIn(out))
+	w.facts.Unfetched = w.maskNames(append(refusals(out), out.Unrecorded...))
 }
 
 func fetchesIn(out executor.Outcome) []receipt.Fetch {
@@ -64,6 +73,7 @@ func fetchesIn(out executor.Outcome) []receipt.Fetch {
 func (w *walk) told() *event.Findings {
 	f := &w.facts
 	told := event.Findings{
+		Fetched: urlsOf(f.Fetched), Unfetched: f.Unfetched,
 		Traced: w.traces(), Read: paths(f.Read), Programs: paths(f.Programs),
 		Missing: f.Missing, MissingPrograms: f.MissingPrograms, Unread: f.Unread, Unseen: w.unseen,
 		Unexpected: f.Unexpected, Modified: f.Modified,
@@ -72,10 +82,19 @@ func (w *walk) told() *event.Findings {
 		told.Reproduction, told.Varied = string(f.Reproduction.Verdict), f.Reproduction.Varied
 	}
 	if len(told.Read)+len(told.Programs)+len(told.Missing)+len(told.MissingPrograms)+len(told.Unread)+len(told.Unseen)+
-		len(told.Unexpected)+len(told.Modified) == 0 && told.Reproduction == "" {
+		len(told.Unexpected)+len(told.Modified)+len(told.Fetched)+len(told.Unfetched) == 0 && told.Reproduction == "" {
 		return nil
 	}
 	return &told
+}
+
+// urlsOf names what was fetched, each URL once.
+func urlsOf(all []receipt.Fetch) []string {
+	var urls []string
+	for _, f := range all {
+		urls = append(urls, f.URL)
+	}
+	return slices.Compact(urls)
 }
 
 func filesOf(all []executor.File) []receipt.File {
@@ -91,7 +110,7 @@ func (w *walk) findings() findings {
 	f := &w.facts
 	return findings{
 		Engine: w.engine, Image: f.Image, ExitCode: f.ExitCode, Controls: f.Controls,
-		Caches: f.Caches, Secrets: f.Secrets, Fetched: f.Fetched, Read: f.Read, Programs: f.Programs,
+		Caches: f.Caches, Secrets: f.Secrets, Fetched: f.Fetched, Unfetched: f.Unfetched, Read: f.Read, Programs: f.Programs,
 		Missing: f.Missing, NoPrograms: f.MissingPrograms, Unread: f.Unread, Unseen: w.unseen,
 		Unexpected: f.Unexpected, Modified: f.Modified, Reproduction: f.Reproduction,
 	}
@@ -103,6 +122,7 @@ func (w *walk) restate(k findings) {
 	f := &w.facts
 	f.Image, f.ExitCode, f.Controls = k.Image, k.ExitCode, k.Controls
 	f.Caches, f.Secrets, f.Fetched, f.Read, f.Programs = k.Caches, k.Secrets, k.Fetched, k.Read, k.Programs
+	f.Unfetched = k.Unfetched
 	f.Missing, f.MissingPrograms, f.Unread, w.unseen = k.Missing, k.NoPrograms, k.Unread, k.Unseen
 	f.Unexpected, f.Modified, f.Reproduction = k.Unexpected, k.Modified, k.Reproduction
 }

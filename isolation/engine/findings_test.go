@@ -226,11 +226,7 @@ func TestTraced(t *testing.T) {
 	ran.take()
 	p.options.Trace = true
 	var told *event.Findings
-	p.options.Sink = event.Tee(p.events, event.SinkFunc(func(e event.Event) {
-		if f, ok := e.Body.(event.StepFinished); ok {
-			told = f.Findings
-		}
-	}))
+	p.tell(&told)
 	for _, tt := range []struct {
 		what, ran string
 		change    func()
@@ -264,4 +260,14 @@ func TestTraced(t *testing.T) {
 	if _, err := engine.LastTrace(root, "other.yaml", "a"); !errors.Is(err, engine.ErrNotTraced) {
 		t.Errorf("of another pipeline: %v", err)
 	}
+}
+
+// tell has what is found out about the step that ends last in runs of the project
+// put into told.
+func (p *project) tell(told **event.Findings) {
+	p.options.Sink = event.Tee(p.events, event.SinkFunc(func(e event.Event) {
+		if f, ok := e.Body.(event.StepFinished); ok {
+			*told = f.Findings
+		}
+	}))
 }

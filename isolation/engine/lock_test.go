@@ -27,6 +27,7 @@ type web struct {
 	pages map[string]string
 	jobs  []executor.Job
 	extra executor.Outcome
+	err   error
 }
 
 // Run implements executor.Executor.
@@ -40,7 +41,7 @@ func (w *web) Run(_ context.Context, j executor.Job, s executor.Streams) (execut
 	for url, content := range w.pages {
 		out.Fetched = append(out.Fetched, executor.Fetch{URL: url, SHA256: digest.OfSHA256([]byte(content))})
 	}
-	return out, leaveAll(job{j, s})
+	return out, errors.Join(w.err, leaveAll(job{j, s}))
 }
 
 const recordedStep = `
@@ -241,6 +242,57 @@ func TestUpdate(t *testing.T) {
 	p.options.Lock = locked(t, map[string]string{"https://example.org/a": "3"})
 	if _, err := p.fail(); !errors.Is(err, engine.ErrNotCached) || !strings.Contains(err.Error(), "attest.lock changed") {
 		t.Errorf("with another lock: %v", err)
+	}
+}
+
+// A step that fails says what it fetched until then, and what it got nothing from:
+// in the receipt, in what it tells who watches, and with a way out.
+func TestFailedStepNamesItsFetches(t *testing.T) {
+	refused := []executor.Refused{
+		{URL: "https://b.example.com/x", Why: "refused: b.example.com is not on the step's allow-list", NotAllowed: "b.example.com"},
+		{URL: "http://169.254.169.254/", Why: "refused: a recorded network does not reach 169.254.169.254"},
+	}
+	for name, w := range map[string]*web{
+		"a command that fails":  {extra: executor.Outcome{ExitCode: 1}},
+		"a command that hangs":  {extra: executor.Outcome{ExitCode: executor.ExitTimeout, TimedOut: true}},
+		"an unrecorded network": {err: errors.New("the step's network was not recorded as a whole")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w.pages = map[string]string{"https://example.org/a?t=hunter2": "1"}
+			w.extra.Refused, w.extra.Unrecorded = refused, []string{"GET https://example.org/hunter2: the server did not have it"}
+			p := online(t, w)
+			p.write("attest.yaml", head+strings.Replace(recordedStep, "run: fetch", "run: fetch, secrets: {T: {env: T}}", 1))
+			p.replan()
+			p.options.Environ = []string{"T=hunter2"}
+			var told *event.Findings
+			p.tell(&told)
+			rec, err := p.fail()
+			s := rec.Receipt.Steps[0]
+			if len(s.Fetched) != 1 || s.Fetched[0] != (receipt.Fetch{URL: "https://example.org/a?t=***", SHA256: sha("1")}) {
+				t.Errorf("fetched %v", s.Fetched)
+			}
+			want := []string{"GET https://example.org/***: the server did not have it",
+				"http://169.254.169.254/: refused: a recorded network does not reach 169.254.169.254",
+				"https://b.example.com/x: refused: b.example.com is not on the step's allow-list"}
+			if diff := cmp.Diff(want, s.Unfetched); diff != "" {
+				t.Errorf("unfetched (-want +got):\n%s", diff)
+			}
+			if told == nil || len(told.Fetched) != 1 || len(told.Unfetched) != 3 {
+				t.Errorf("who watches is told %+v", told)
+			}
+			if w.err != nil {
+				return
+			}
+			hints := hintsOf(err)
+			for _, line := range append(want, "network: {mode: recorded, allow: [example.org, b.example.com]}") {
+				if !strings.Contains(hints, line) {
+					t.Errorf("missing %q in:\n%s", line, hints)
+				}
+			}
+			if strings.Contains(hints, "allow: [example.org, 169") {
+				t.Errorf("what is never reached cannot be allowed:\n%s", hints)
+			}
+		})
 	}
 }
 

@@ -53,29 +53,35 @@ const minMasked = 4
 // maskFacts masks what the executor found out, and makes text of names that are
 // none. Receipts want lists in order, and nothing twice.
 func (w *walk) maskFacts() {
-	clean := func(s string) string { return strings.ToValidUTF8(w.clean(s), "\uFFFD") }
 	f := &w.facts
-	for _, paths := range []*[]string{&f.Missing, &f.MissingPrograms, &f.Unread, &f.Unexpected, &f.Modified} {
-		for i, p := range *paths {
-			(*paths)[i] = clean(p)
-		}
-		slices.Sort(*paths)
-		*paths = slices.Compact(*paths)
+	for _, names := range []*[]string{&f.Missing, &f.MissingPrograms, &f.Unread, &f.Unexpected, &f.Modified} {
+		*names = w.maskNames(*names)
 	}
 	for _, files := range []*[]receipt.File{&f.Read, &f.Programs} {
 		for i, file := range *files {
-			(*files)[i].Path = clean(file.Path)
+			(*files)[i].Path = w.cleanName(file.Path)
 		}
 		slices.SortStableFunc(*files, func(a, b receipt.File) int { return strings.Compare(a.Path, b.Path) })
 		*files = slices.CompactFunc(*files, func(a, b receipt.File) bool { return a.Path == b.Path })
 	}
-	f.Fetched = w.maskFetches(f.Fetched)
 }
+
+// maskNames does it to names, which it changes.
+func (w *walk) maskNames(all []string) []string {
+	for i, name := range all {
+		all[i] = w.cleanName(name)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// cleanName is clean for a name, of which it makes text.
+func (w *walk) cleanName(name string) string { return strings.ToValidUTF8(w.clean(name), "\uFFFD") }
 
 // maskFetches does the same to what was fetched; it changes all.
 func (w *walk) maskFetches(all []receipt.Fetch) []receipt.Fetch {
 	for i, fetch := range all {
-		all[i].URL = strings.ToValidUTF8(w.clean(fetch.URL), "\uFFFD")
+		all[i].URL = w.cleanName(fetch.URL)
 	}
 	slices.SortFunc(all, func(a, b receipt.Fetch) int {
 		return cmp.Or(strings.Compare(a.URL, b.URL), strings.Compare(a.SHA256.String(), b.SHA256.String()))

@@ -248,6 +248,7 @@ func (w *walk) execute(ctx context.Context) error {
 		w.facts.Log = w.log.hash.Digest()
 	}
 	if err != nil {
+		w.noteNetwork(out)
 		return err
 	}
 	if err := w.discover(ctx, &out); err != nil {

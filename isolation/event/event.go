@@ -103,6 +103,10 @@ type StepFinished struct {
 // Findings are what a step did besides what it declared, as a receipt has it;
 // lists are ordered.
 type Findings struct {
+	// Fetched are the URLs of what came over a recorded network, Unfetched requests
+	// from which nothing came, in words.
+	Fetched   []string `json:"fetched,omitempty"`
+	Unfetched []string `json:"unfetched,omitempty"`
 	// Traced says that this run asked for Missing and what stands with it.
 	Traced bool `json:"traced,omitempty"`
 	// Read are files of the project that it read without declaring them, and

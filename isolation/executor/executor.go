@@ -32,7 +32,8 @@ type Executor interface {
 	// within a second and the error is [context.Cause] of ctx. Every other
 	// error means that the command could not be run, or that what ran could
 	// not be vouched for; see [ErrUnavailable], [InputChangedError] and
-	// [ImageError].
+	// [ImageError]. With it, the Outcome may have Fetched, Unrecorded and Refused,
+	// and nothing else.
 	//
 	// On exit code 0, and only then, Job.Staging holds whatever the job left
 	// that matches Job.Outputs, at paths relative to the project, with
@@ -120,8 +121,13 @@ type Outcome struct {
 	// Controls names every protection that was really in force, ordered.
 	Controls []string
 
-	// Fetched is what came over a recorded network, ordered by URL.
+	// Fetched is what came over a recorded network, ordered by URL: all of it
+	// where the step succeeded, else what is known.
 	Fetched []Fetch
+	// Unrecorded are requests over a recorded network whose answer no record has,
+	// and why, in words and ordered. A step that could have succeeded but for one
+	// is an error.
+	Unrecorded []string
 	// Read are files of the project that the step read without declaring them,
 	// by paths relative to the project; Programs are those of the host that it
 	// executed, by absolute paths. A symbolic link among the former was followed,
@@ -155,6 +161,8 @@ type Refused struct {
 	URL       string
 	Why       string
 	NotLocked bool // Job.Locked is the reason
+	// NotAllowed is the host where Job.NetworkAllow is the reason.
+	NotAllowed string
 }
 
 // Fetch is one thing that a step got over a recorded network.

@@ -76,11 +76,11 @@ func TestJobAndOutcomeArriveWhole(t *testing.T) {
 		Variation:     &executor.Variation{ClockOffset: time.Hour, Hostname: "h", Umask: 0o77, CPUs: 1, ReverseDirs: true, Project: "/p"},
 	}
 	outcome := executor.Outcome{ExitCode: 3, TimedOut: true, Duration: time.Minute, Engine: "e", Image: "i@sha256:1", Controls: []string{"c"},
-		Fetched: []executor.Fetch{{URL: "u", SHA256: digest.OfSHA256(nil)}}, Read: []executor.File{{Path: "r", Digest: digest.Of(nil)}},
+		Fetched: []executor.Fetch{{URL: "u", SHA256: digest.OfSHA256(nil)}}, Unrecorded: []string{"GET v: why"}, Read: []executor.File{{Path: "r", Digest: digest.Of(nil)}},
 		Programs: []executor.File{{Path: "/p", Digest: digest.Of(nil)}}, Missing: []string{"m"}, MissingPrograms: []string{"p"}, Unread: []string{"u"},
 		Seen:       &executor.Seen{Opened: []string{"o"}, Looked: []string{"l"}, Listed: []string{"d"}, Wrote: []string{"w"}, Unseen: []string{"w"}},
 		Unexpected: []string{"x"}, Modified: []string{"y"}, Varied: []string{"v"},
-		Refused: []executor.Refused{{URL: "u", Why: "w", NotLocked: true}}}
+		Refused: []executor.Refused{{URL: "u", Why: "w", NotLocked: true, NotAllowed: "h"}}}
 	var got executor.Job
 	client := serve(t, func(_ context.Context, j executor.Job, s executor.Streams) (executor.Outcome, error) {
 		got = j

@@ -51,9 +51,10 @@ func Sample() *receipt.Receipt {
 					{URL: "https://example.org/a?b=c", SHA256: sha("body")},
 					{URL: "https://example.org/a?b=c", SHA256: sha("another body")},
 				},
-				Read:     []receipt.File{{Path: "config/a b.json", Hash: of("{ }")}},
-				Programs: []receipt.File{{Path: "/bin/sh", Hash: of("sh")}, {Path: "/usr/bin/node", Hash: of("node")}},
-				Missing:  []string{".env", "config/local file.json"}, MissingPrograms: []string{"no", "pandoc"}, Unread: []string{"package.json"},
+				Unfetched: []string{"GET https://example.org/b: the answer broke off", "https://example.com/: refused"},
+				Read:      []receipt.File{{Path: "config/a b.json", Hash: of("{ }")}},
+				Programs:  []receipt.File{{Path: "/bin/sh", Hash: of("sh")}, {Path: "/usr/bin/node", Hash: of("node")}},
+				Missing:   []string{".env", "config/local file.json"}, MissingPrograms: []string{"no", "pandoc"}, Unread: []string{"package.json"},
 				Unexpected: []string{"tmp/left over", "x"}, Modified: []string{"package.json"},
 				Reproduction: &receipt.Reproduction{Verdict: receipt.Different, Varied: []string{"clock", "path"}, Differences: []receipt.Difference{
 					{Path: "dist/a.tgz", Inside: "a.tar/b", Offset: 137, Cause: "timestamp"}, {Path: "dist/b", Cause: "missing"},

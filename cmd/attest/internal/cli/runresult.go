@@ -30,6 +30,8 @@ type stepResult struct {
 	Error    string           `json:"error,omitempty"`
 	// What the step did besides what it declared: fields of a receipt, of which
 	// the files are named without their hashes.
+	Fetched         []receipt.Fetch       `json:"fetched,omitempty"`
+	Unfetched       []string              `json:"unfetched,omitempty"`
 	Read            []string              `json:"read,omitempty"`
 	Programs        []string              `json:"programs,omitempty"`
 	Missing         []string              `json:"missing,omitempty"`
@@ -46,6 +48,7 @@ func describeRun(r *receipt.Receipt) *runResult {
 		result.Steps = append(result.Steps, stepResult{
 			Name: s.Name, Status: s.Status, ExitCode: s.ExitCode,
 			Duration: s.Duration.Seconds(), Cache: s.Cache, Error: s.Error,
+			Fetched: s.Fetched, Unfetched: s.Unfetched,
 			Read: names(s.Read), Programs: names(s.Programs), Missing: s.Missing, MissingPrograms: s.MissingPrograms,
 			Unread: s.Unread, Unexpected: s.Unexpected, Modified: s.Modified, Reproduction: s.Reproduction,
 		})

@@ -91,6 +91,7 @@ func findings(e event.StepFinished) []finding {
 		names []string
 		shown bool
 	}{
+		{"fetched before it failed", f.Fetched, receipt.Status(e.Status) == receipt.Failed},
 		{"read without declaring it, and runs again when it changes", f.Read, true},
 		{"wrote outside its outputs, which is not kept", f.Unexpected, true},
 		{"changed its inputs, which is not kept", f.Modified, true},
