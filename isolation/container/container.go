@@ -203,7 +203,11 @@ func (e *Executor) newStep(conn *connect.Conn, job executor.Job, img image.Image
 		s.Secrets = append(s.Secrets, compile.Secret{Name: secret.Name, Mount: secret.Mount})
 	}
 	for _, c := range job.Caches {
-		s.Caches = append(s.Caches, compile.Cache{ID: cacheID(e.key(), job.Root, c.Name), Path: c.Path})
+		name := c.Name
+		if e.options.Machines != nil {
+			name = "vm/" + name // which is no container's
+		}
+		s.Caches = append(s.Caches, compile.Cache{ID: cacheID(e.key(), job.Root, name), Path: c.Path})
 	}
 	s.Hostname = worldOf(job)
 	if conn.Embedded != nil && slices.Contains(conn.Embedded.Controls, launch.ControlWritesListed) {
@@ -219,7 +223,8 @@ func (e *Executor) newStep(conn *connect.Conn, job executor.Job, img image.Image
 
 // cacheID names a cache folder in the engine: the project's own, so that what one
 // project leaves there is not in the way of another, and the user's, whose key
-// nobody else has.
+// nobody else has. Machines have others than containers: a machine is alone in a
+// folder, for which a container that runs meanwhile would have to wait.
 func cacheID(key []byte, root, name string) string {
 	return "attest-" + digest.Of(fmt.Appendf(slices.Clip(key), "cache %d:%s%s", len(root), root, name)).Hex()
 }

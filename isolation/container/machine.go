@@ -27,7 +27,7 @@ func (e *Executor) check(job executor.Job) error {
 		return job.RefuseBeyond(pipeline.Container, abilities()...)
 	}
 	err := job.RefuseBeyond(pipeline.VM, executor.AbilityNoNetwork, executor.AbilityOpen, executor.AbilityLimits,
-		executor.AbilitySecrets, executor.AbilityStrict, executor.AbilityVariation, executor.AbilityDeterministic)
+		executor.AbilitySecrets, executor.AbilityCaches, executor.AbilityStrict, executor.AbilityVariation, executor.AbilityDeterministic)
 	if err != nil {
 		return err
 	}

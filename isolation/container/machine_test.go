@@ -4,10 +4,15 @@ package container_test
 
 import (
 	"context"
+	"errors"
 	"os"
+	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/attest-pipeline/attest/attestation/tree"
 	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/isolation/buildkitd/buildkitdtest"
 	"github.com/attest-pipeline/attest/isolation/buildkitd/launch"
@@ -89,4 +94,39 @@ func TestMachineSecrets(t *testing.T) {
 	e := container.New(machineOptions(t, daemon, machines))
 	defer e.Close()
 	wantSecrets(t, e, daemon)
+}
+
+// TestMachineCaches: a folder is there again for the next step that names it, and
+// one that comes while another counts in it does not miss the count.
+func TestMachineCaches(t *testing.T) {
+	e, project := startMachines(t), t.TempDir()
+	use := func() executor.Job {
+		j := job(imagetest.Busybox(t), project, tree.Tree{},
+			"n=$(cat /root/.npm/n || echo 0); echo counting; [ $n = 1 ] || sleep 8; echo $((n+1)) > /root/.npm/n; cp /root/.npm/n out", "out")
+		j.Caches = []executor.CacheFolder{{Name: "npm", Path: "/root/.npm"}}
+		j.Staging = t.TempDir()
+		return j
+	}
+	want := func(j executor.Job, streams executor.Streams, count string) {
+		outcome, err := e.Run(t.Context(), j, streams)
+		if err != nil || outcome.ExitCode != 0 {
+			t.Errorf("%+v, %v", outcome, err)
+			return
+		}
+		if got := read(t, filepath.Join(j.Staging, "out")); got != count {
+			t.Errorf("counted %q, want %q", got, count)
+		}
+	}
+	var all sync.WaitGroup
+	second := use()
+	begin := sync.OnceFunc(func() {
+		all.Go(func() { want(second, executor.Streams{}, "2\n") })
+	})
+	want(use(), executor.Streams{Stdout: writerFunc(begin)}, "1\n")
+	all.Wait()
+	strict := use()
+	strict.Strict = true
+	if _, err := e.Run(t.Context(), strict, executor.Streams{}); !errors.Is(err, executor.ErrUnavailable) || !strings.Contains(err.Error(), "no-caches") {
+		t.Errorf("a cache under --strict: %v", err)
+	}
 }

@@ -57,6 +57,8 @@ type Host struct {
 	options Options
 	log     *slog.Logger
 
+	folders folders // of this host that machines write to
+
 	mu     sync.Mutex
 	stages map[string]*stage // by the kernel's path
 	made   int               // of stages, for their names
@@ -102,7 +104,8 @@ type Run struct {
 	Started func(Facts)
 }
 
-// Run boots a machine and waits for the command's end. A command that could not
+// Run boots a machine and waits for the command's end; before, it waits for others
+// that write to a folder which this one may write to. A command that could not
 // be started ends with the exit code that a shell would have, and its error
 // text on Stderr. When ctx ends, so does the machine, and the error is ctx's
 // cause. An [*Error] means that the machine failed. Nothing is left of a
@@ -125,6 +128,11 @@ func (h *Host) Run(ctx context.Context, r Run) (exitCode int, err error) {
 		return 0, err
 	}
 	o.Network = r.Network
+	leave, err := h.folders.enter(ctx, mounts)
+	if err != nil {
+		return 0, err
+	}
+	defer leave()
 	shared, err := compose(h.dir, r.Spec.Root, o, mounts)
 	if err != nil {
 		return 0, err
