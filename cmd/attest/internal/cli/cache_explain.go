@@ -95,10 +95,6 @@ func (c *cacheExplainCmd) explain(ctx context.Context, env *Env) (*engine.Explan
 	if err != nil {
 		return nil, err
 	}
-	dir, err := cacheFolder(root, settings)
-	if err != nil {
-		return nil, err
-	}
 	if p, err = atLevel(p, settings.Get(config.Isolation).Value); err != nil {
 		return nil, err
 	}
@@ -110,12 +106,12 @@ func (c *cacheExplainCmd) explain(ctx context.Context, env *Env) (*engine.Explan
 	if err != nil {
 		return nil, err
 	}
-	levels, err := newLevels(env, root, engineAddress(env, settings), kernelPath(root, settings), dir)
+	levels, err := newLevels(env, settings, root)
 	if err != nil {
 		return nil, err
 	}
 	return engine.Explain(ctx, engine.Options{
-		Plan: planned, Root: root, Lock: locked, Images: levels.images.Pin, Environ: env.Environ, Now: env.Now, CacheDir: dir,
+		Plan: planned, Root: root, Lock: locked, Images: levels.images.Pin, Environ: env.Environ, Now: env.Now, CacheDir: levels.cacheDir,
 		Sink: event.SinkFunc(func(e event.Event) {
 			if w, ok := e.Body.(event.Warning); ok {
 				env.note("warning: %s", display.Clean(w.Message))

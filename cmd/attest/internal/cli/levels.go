@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 
 	"github.com/attest-pipeline/attest/cmd/attest/internal/config"
 	"github.com/attest-pipeline/attest/cmd/attest/internal/display"
@@ -29,12 +30,16 @@ type levels struct {
 	worker  worker.Process
 	process *process.Executor
 	images  *image.Pinner
+	// cacheDir is the folder of the project's cache, which no step reaches.
+	cacheDir string
 }
 
-// newLevels returns the levels for the project in root. address is that of the
-// engine for container steps, kernel the path of that of virtual machines,
-// which may be empty; no step reaches the folder of the cache.
-func newLevels(env *Env, root, address, kernel, cacheDir string) (*levels, error) {
+// newLevels returns the levels for the project in root.
+func newLevels(env *Env, settings *config.Set, root string) (*levels, error) {
+	cacheDir, err := cacheFolder(root, settings)
+	if err != nil {
+		return nil, err
+	}
 	stateDir, err := launch.DefaultStateDir(env.Environ)
 	if err != nil {
 		return nil, err
@@ -44,9 +49,10 @@ func newLevels(env *Env, root, address, kernel, cacheDir string) (*levels, error
 		return nil, err
 	}
 	return &levels{
+		cacheDir: cacheDir,
 		worker: worker.Process{
 			Find:    func() (string, error) { return findWorker(env) },
-			Args:    []string{"run", "--project", root, "--engine", address, "--vm-kernel", kernel},
+			Args:    []string{"run", "--project", root, "--engine", engineAddress(env, settings), "--vm-kernel", kernelPath(root, settings)},
 			Environ: env.Environ, Stderr: env.Stderr,
 		},
 		process: process.New(process.Options{
@@ -71,8 +77,14 @@ func (l *levels) dial(ctx context.Context, progress func(executor.Progress)) (io
 	return l.worker.Dial(ctx, progress)
 }
 
-// close ends what was started because a step needed it.
-func (l *levels) close() error { return errors.Join(l.worker.Close(), l.process.Close()) }
+// end begins to end what was started because a step needed it, and returns what
+// waits for that. What a connection has to say no longer matters.
+func (l *levels) end() (wait func()) {
+	var ending sync.WaitGroup
+	ending.Go(func() { _ = l.worker.Close() })
+	ending.Go(func() { _ = l.process.Close() })
+	return ending.Wait
+}
 
 // findWorker finds the program that links BuildKit.
 func findWorker(env *Env) (string, error) {

@@ -154,11 +154,10 @@ func (c *pipelineLockCmd) Run(ctx context.Context, env *Env) error {
 
 // images asks what the names of images stand for.
 func (c *pipelineLockCmd) images(ctx context.Context, env *Env, settings *config.Set, p *pipeline.Pipeline) (*lock.Lock, error) {
-	levels, err := newLevels(env, c.root(env), engineAddress(env, settings), kernelPath(c.root(env), settings), "")
+	levels, err := newLevels(env, settings, c.root(env))
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = levels.close() }() // nothing was started
 	found := &lock.Lock{Images: map[string]digest.Digest{}}
 	names, _ := lockedNames(p)
 	for _, name := range names {
@@ -187,7 +186,12 @@ func (c *pipelineLockCmd) fetches(ctx context.Context, env *Env, settings *confi
 	if err := makeStateDir(root); err != nil {
 		return nil, err
 	}
-	rec, err := run.execute(ctx, env, settings, root, planned, nil)
+	levels, err := newLevels(env, settings, root)
+	if err != nil {
+		return nil, err
+	}
+	defer levels.end()()
+	rec, err := run.execute(ctx, env, settings, root, levels, planned, nil)
 	if err != nil {
 		return nil, err
 	}

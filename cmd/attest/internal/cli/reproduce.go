@@ -185,15 +185,11 @@ func (c *reproduceCmd) again(ctx context.Context, env *Env, r *receipt.Receipt, 
 	if err := makeStateDir(env.Dir); err != nil {
 		return nil, err
 	}
-	cacheDir, err := cacheFolder(env.Dir, settings)
+	levels, err := newLevels(env, settings, env.Dir)
 	if err != nil {
 		return nil, err
 	}
-	levels, err := newLevels(env, env.Dir, engineAddress(env, settings), kernelPath(env.Dir, settings), cacheDir)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = levels.close() }()
+	defer levels.end()()
 	screen := display.New(ctx, display.Options{
 		Mode: display.Mode(settings.Get(config.Progress).Value), Out: env.Stderr, Getenv: env.Getenv, Environ: env.Environ, Now: env.Now,
 	})
@@ -209,7 +205,7 @@ func (c *reproduceCmd) again(ctx context.Context, env *Env, r *receipt.Receipt, 
 	return engine.Run(ctx, engine.Options{
 		Plan: planned, Root: env.Dir, PipelineFile: r.Pipeline.File, Executors: levels.executors(), Images: levels.images.Pin,
 		Jobs: settings.Jobs(), Environ: env.Environ, Sink: screen, Now: env.Now, Version: r.Version,
-		CacheDir: cacheDir, NoCache: true, Recorded: recorded, Deterministic: fixed,
+		CacheDir: levels.cacheDir, NoCache: true, Recorded: recorded, Deterministic: fixed,
 	})
 }
 

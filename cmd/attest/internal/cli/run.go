@@ -102,7 +102,12 @@ func (c *runCmd) Run(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	rec, runErr := c.execute(ctx, env, settings, root, planned, locked)
+	levels, err := newLevels(env, settings, root)
+	if err != nil {
+		return err
+	}
+	rec, runErr := c.execute(ctx, env, settings, root, levels, planned, locked)
+	defer levels.end()() // while the receipt is written
 	if rec == nil {
 		return runErr
 	}
@@ -210,16 +215,7 @@ func (c *runCmd) signer(env *Env, settings *config.Set, root string) (keys.Signe
 }
 
 // execute runs the plan, drawing it meanwhile.
-func (c *runCmd) execute(ctx context.Context, env *Env, settings *config.Set, root string, planned *plan.Plan, locked *lock.Lock) (*engine.Record, error) {
-	cacheDir, err := cacheFolder(root, settings)
-	if err != nil {
-		return nil, err
-	}
-	levels, err := newLevels(env, root, engineAddress(env, settings), kernelPath(root, settings), cacheDir)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = levels.close() }() // the run is over, whatever a connection has to say
+func (c *runCmd) execute(ctx context.Context, env *Env, settings *config.Set, root string, levels *levels, planned *plan.Plan, locked *lock.Lock) (*engine.Record, error) {
 	fixed, err := determinism(ctx, env, settings, root)
 	if err != nil {
 		return nil, err
@@ -232,7 +228,7 @@ func (c *runCmd) execute(ctx context.Context, env *Env, settings *config.Set, ro
 		Plan: planned, Root: root, Executors: levels.executors(), Images: levels.images.Pin,
 		Jobs: settings.Jobs(), KeepGoing: settings.Bool(config.KeepGoing),
 		Environ: env.Environ, Sink: screen, Now: env.Now, Version: version.Version,
-		CacheDir: cacheDir, NoCache: c.NoCache, ExpectCached: c.Expect, ReplayLogs: c.Replay,
+		CacheDir: levels.cacheDir, NoCache: c.NoCache, ExpectCached: c.Expect, ReplayLogs: c.Replay,
 		Strict: c.Strict, Trace: c.Trace, Diffoscope: findTool(env, "diffoscope"),
 		Lock: locked, Locked: c.Locked, Update: c.Update,
 		Deterministic: fixed,
