@@ -48,6 +48,7 @@ func sections() []section {
 		{"tracing-go", (*bench).tracingGo},
 		{"tracing-npm", (*bench).tracingNPM},
 		{"memory", (*bench).memory},
+		{"process", (*bench).process},
 		{"container", (*bench).container},
 		{"machine", (*bench).machine},
 		{"start", (*bench).start},
