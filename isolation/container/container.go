@@ -125,7 +125,11 @@ func (e *Executor) Run(ctx context.Context, job executor.Job, streams executor.S
 	}
 	defer staging.Close()
 
-	recorder, step := newRecorder(job), e.newStep(conn, job, img)
+	recorder, err := newRecorder(job)
+	if err != nil {
+		return executor.Outcome{}, err
+	}
+	step := e.newStep(conn, job, img)
 	s := &solve{
 		job: job, image: img, conn: conn, recorder: recorder,
 		step:    step,

@@ -22,6 +22,7 @@ import (
 	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/isolation/egress"
 	"github.com/attest-pipeline/attest/isolation/executor"
+	"github.com/attest-pipeline/attest/isolation/mask"
 )
 
 // recorder is the client's half of a recorded network. The engine asks it
@@ -30,6 +31,7 @@ import (
 // what was fetched. A run of which not all is known is an error.
 type recorder struct {
 	rules  egress.Rules
+	masks  mask.Record // of what a lock's URLs do not say
 	prefix string
 
 	mu        sync.Mutex
@@ -40,19 +42,26 @@ type recorder struct {
 }
 
 // newRecorder returns nil for a job with another network.
-func newRecorder(job executor.Job) *recorder {
+func newRecorder(job executor.Job) (*recorder, error) {
 	if job.Network != pipeline.NetworkRecorded {
-		return nil
+		return nil, nil //nolint:nilnil // documented
 	}
 	r := &recorder{
 		rules:  egress.Rules{Allow: job.NetworkAllow},
 		prefix: ".attest-" + identity.NewID() + "-",
 		asked:  map[string]int{},
 	}
-	if job.Locked != nil {
-		r.rules.OnlyLocked, r.rules.Locked = true, job.Locked.URLs
+	if job.Locked == nil {
+		return r, nil
 	}
-	return r
+	r.rules.OnlyLocked, r.rules.Locked = true, job.Locked.URLs
+	var values [][]byte
+	for _, s := range job.Secrets {
+		values = append(values, s.Value.Reveal())
+	}
+	secrets, err := mask.New(values...)
+	r.masks = mask.Record{Secrets: secrets, Passed: job.Locked.Passed}
+	return r, err
 }
 
 // configure makes a solve record.
@@ -72,7 +81,7 @@ func (r *recorder) check(_ context.Context, req *policysession.CheckPolicyReques
 			return &policysession.DecisionResponse{Action: sourcepolicy.PolicyAction_ALLOW}, nil, nil
 		}
 	}
-	err := r.rules.Check(id)
+	err := r.rules.Check(id, r.masks.Name(egress.Plain(id)))
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err == nil {

@@ -81,7 +81,10 @@ func TestAuthoritySearch(t *testing.T) {
 
 func recorderFor(t *testing.T, asked ...string) *recorder {
 	t.Helper()
-	r := newRecorder(executor.Job{Network: pipeline.NetworkRecorded})
+	r, err := newRecorder(executor.Job{Network: pipeline.NetworkRecorded})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, url := range asked {
 		req := &policysession.CheckPolicyRequest{Source: &gateway.ResolveSourceMetaResponse{Source: &pb.SourceOp{Identifier: url}}}
 		if got, _, err := r.check(t.Context(), req); err != nil || got.Action != sourcepolicy.PolicyAction_ALLOW {

@@ -113,12 +113,19 @@ func TestRecorded(t *testing.T) {
 			err: "certificate of the recorded network's proxy"},
 		{name: "a locked file", script: "wget -q -O out URL/file", locked: &executor.Locked{URLs: []string{"URL/file"}},
 			fetched: []executor.Fetch{{URL: "URL/file", SHA256: content}}},
+		{name: "a locked file by a secret", script: "wget -q -O out URL/$TOKEN/passed/file?x=$TOKEN",
+			locked:  &executor.Locked{URLs: []string{"URL/***/***/file"}, Passed: []string{"passed"}},
+			fetched: []executor.Fetch{{URL: "URL/hunter2/passed/file?x=hunter2", SHA256: content}}},
+		{name: "a file that is not locked, by a secret", script: "wget -q -O out URL/$TOKEN/other", exit: 1,
+			locked:  &executor.Locked{URLs: []string{"URL/***/file"}},
+			refused: []executor.Refused{{URL: "URL/hunter2/other", Why: "refused: attest.lock does not have URL/***/other", NotLocked: true}}},
 		{name: "a file that is not locked", script: "wget -q -O out URL/file", locked: &executor.Locked{}, exit: 1,
 			refused: []executor.Refused{{URL: "URL/file", Why: "refused: attest.lock does not have URL/file", NotLocked: true}}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			concrete := strings.NewReplacer("URL", here, "OTHER", other)
 			j := job(img, t.TempDir(), tree.Tree{}, concrete.Replace(test.script), "out")
+			j.Secrets = []executor.Secret{{Name: "TOKEN", Value: executor.NewSecretValue([]byte("hunter2"))}}
 			j.Staging, j.Timeout = t.TempDir(), test.timeout
 			j.Network, j.NetworkAllow, j.Locked = pipeline.NetworkRecorded, []string{buildkitdtest.Address}, test.locked
 			if j.Locked != nil {

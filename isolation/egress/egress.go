@@ -51,15 +51,15 @@ type Rules struct {
 	// Allow are the hosts, "example.org" or "*.example.org" for all below it,
 	// in lower case. Empty means any.
 	Allow []string
-	// Locked are the only URLs, as [Plain] spells them, where OnlyLocked is
-	// set. What stands behind a question mark is left out of the comparison:
+	// Locked are the only URLs, as records spell them, where OnlyLocked is set. What stands behind a question mark is left out of the comparison:
 	// stores sign it anew for each request.
 	Locked     []string
 	OnlyLocked bool
 }
 
-// Check returns nil for a URL that may be asked for. Errors match [ErrRefused].
-func (r Rules) Check(raw string) error {
+// Check returns nil for a URL that may be asked for. recorded is how records spell
+// it: [Plain], and without secrets. Errors match [ErrRefused].
+func (r Rules) Check(raw, recorded string) error {
 	u, err := url.Parse(raw)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
 		return fmt.Errorf("%w: %q is no URL of HTTP", ErrRefused, raw)
@@ -74,8 +74,8 @@ func (r Rules) Check(raw string) error {
 		return fmt.Errorf("%w: %s is the machine itself, and the step's allow-list does not name it", ErrRefused, host)
 	case !named && len(r.Allow) > 0:
 		return &NotAllowedError{host}
-	case r.OnlyLocked && !slices.ContainsFunc(r.Locked, func(l string) bool { return Page(l) == Page(Plain(raw)) }):
-		return &NotLockedError{Plain(raw)}
+	case r.OnlyLocked && !slices.ContainsFunc(r.Locked, func(l string) bool { return Page(l) == Page(recorded) }):
+		return &NotLockedError{recorded}
 	}
 	return nil
 }

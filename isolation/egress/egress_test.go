@@ -45,17 +45,17 @@ func TestRules(t *testing.T) {
 		{"/x", false, false},
 		{"http://exa mple.com/", false, false},
 	} {
-		err := egress.Rules{Allow: listed}.Check(test.url)
+		err := egress.Rules{Allow: listed}.Check(test.url, egress.Plain(test.url))
 		if (err == nil) != test.listed || err != nil && !errors.Is(err, egress.ErrRefused) {
 			t.Errorf("%s, with a list: %v", test.url, err)
 		}
-		err = egress.Rules{}.Check(test.url)
+		err = egress.Rules{}.Check(test.url, egress.Plain(test.url))
 		if (err == nil) != test.any || err != nil && !errors.Is(err, egress.ErrRefused) {
 			t.Errorf("%s, without a list: %v", test.url, err)
 		}
 	}
 	// Nobody can allow what is not reached at all.
-	if err := (egress.Rules{Allow: []string{"169.254.169.254"}}).Check("http://169.254.169.254/"); err == nil {
+	if err := (egress.Rules{Allow: []string{"169.254.169.254"}}).Check("http://169.254.169.254/", "http://169.254.169.254/"); err == nil {
 		t.Error("the metadata service was allowed")
 	}
 }
@@ -74,13 +74,20 @@ func TestRulesLocked(t *testing.T) {
 		"http://example.com/":           false,
 		"https://example.com/a/../evil": false,
 	} {
-		err := r.Check(url)
+		err := r.Check(url, egress.Plain(url))
 		var notLocked *egress.NotLockedError
 		if (err == nil) != want || err != nil && !errors.As(err, &notLocked) {
 			t.Errorf("%s: %v", url, err)
 		}
 	}
-	if err := (egress.Rules{OnlyLocked: true}).Check("http://example.com/"); err == nil {
+	masked := egress.Rules{OnlyLocked: true, Locked: []string{"https://example.com/***/a"}}
+	if err := masked.Check("https://example.com/hunter2/a", "https://example.com/***/a"); err != nil {
+		t.Errorf("what a record masks is not found in the lock: %v", err)
+	}
+	if err := masked.Check("https://example.com/hunter2/b", "https://example.com/***/b"); err == nil || err.Error() != "refused: attest.lock does not have https://example.com/***/b" {
+		t.Errorf("got %v", err)
+	}
+	if err := (egress.Rules{OnlyLocked: true}).Check("http://example.com/", "http://example.com/"); err == nil {
 		t.Error("an empty lock allows everything")
 	}
 }

@@ -92,7 +92,10 @@ func (w *walk) lockedURLs() *executor.Locked {
 	if !w.run.Locked || w.step.Network != pipeline.NetworkRecorded {
 		return nil
 	}
-	return &executor.Locked{URLs: slices.Sorted(maps.Keys(w.run.Lock.Fetches(w.step.Name)))}
+	return &executor.Locked{
+		URLs:   slices.Sorted(maps.Keys(w.run.Lock.Fetches(w.step.Name))),
+		Passed: w.env.passedValues(),
+	}
 }
 
 // disagreements says, a line for each, where what was fetched is not as
@@ -125,11 +128,31 @@ func lockedByPage(locked map[string]digest.Digest, f receipt.Fetch) bool {
 	return false
 }
 
+// ambiguous returns the URLs that stand for several contents, which happens where
+// a secret is the difference between them: a lock cannot tell which is meant.
+func ambiguous(all []receipt.Fetch) []string {
+	var urls []string
+	digests := make(map[string]digest.Digest, len(all))
+	for _, f := range all {
+		if d, ok := digests[f.URL]; ok && d != f.SHA256 {
+			urls = append(urls, f.URL)
+		}
+		digests[f.URL] = f.SHA256
+	}
+	return slices.Compact(urls)
+}
+
 // compareLock compares what the step fetched, and was not let fetch, with
-// attest.lock: an error where the run is to keep to it, a warning elsewhere.
+// attest.lock: an error where the run is to keep to it, a warning elsewhere. What
+// is to become a lock must be fit for one.
 func (w *walk) compareLock(out executor.Outcome) error {
 	if w.step.Network != pipeline.NetworkRecorded {
 		return nil
+	}
+	if urls := ambiguous(w.facts.Fetched); w.run.Update && len(urls) > 0 {
+		e := w.at(w.networkPos(), "it fetched different files from URLs that are the same without secrets, which attest.lock cannot tell apart: "+some(urls),
+			"attest.lock holds no secret: have the step fetch them by URLs that differ otherwise, or hand the secret over in a header")
+		return &StepError{ExitCode: out.ExitCode, Err: e}
 	}
 	var lines []string
 	for _, no := range out.Refused {

@@ -310,6 +310,45 @@ func TestFetchedWithSecret(t *testing.T) {
 	}
 }
 
+// A lock holds URLs without secrets, and whoever keeps to it is told what else to
+// leave out of those that are asked for.
+func TestLockedWithSecret(t *testing.T) {
+	w := &web{pages: map[string]string{"https://example.org/hunter2/a/passed": "1"}}
+	p := online(t, w)
+	p.write("attest.yaml", head+strings.Replace(recordedStep, "run: fetch", "run: fetch, secrets: {T: {env: T}}, pass_env: [U]", 1))
+	p.replan()
+	p.options.Environ = []string{"T=hunter2", "U=passed"}
+	p.options.Update = true
+	l := p.run().NewLock(p.options.Plan.Pipeline)
+	if diff := cmp.Diff(locked(t, map[string]string{"https://example.org/***/a/***": "1"}), l, cmp.AllowUnexported(digest.Digest{})); diff != "" {
+		t.Fatalf("the lock (-want +got):\n%s", diff)
+	}
+	p.options.Update, p.options.Lock, p.options.Locked = false, l, true
+	if rec := p.run(); rec.Receipt.Steps[0].Cache != receipt.Hit {
+		t.Errorf("cache %s", rec.Receipt.Steps[0].Cache)
+	}
+	p.options.NoCache = true
+	p.run()
+	want := &executor.Locked{URLs: []string{"https://example.org/***/a/***"}, Passed: []string{"passed"}}
+	if diff := cmp.Diff(want, w.jobs[len(w.jobs)-1].Locked); diff != "" {
+		t.Errorf("the executor is told (-want +got):\n%s", diff)
+	}
+
+	// Another content at the same URL, and another URL that looks the same.
+	w.pages = map[string]string{"https://example.org/hunter2/a/passed": "2"}
+	if _, err := p.fail(); !errors.Is(err, engine.ErrNotLocked) {
+		t.Errorf("another content: %v", err)
+	}
+	w.pages = map[string]string{"https://example.org/hunter2/a/passed": "1", "https://example.org/passed/a/hunter2": "2"}
+	if _, err := p.fail(); !errors.Is(err, engine.ErrNotLocked) {
+		t.Errorf("another URL that looks the same: %v", err)
+	}
+	p.options.Update, p.options.Lock, p.options.Locked = true, nil, false
+	if _, err := p.fail(); err == nil || !strings.Contains(err.Error(), "attest.lock cannot tell apart: https://example.org/***/a/***") {
+		t.Errorf("two contents of what looks the same were locked: %v", err)
+	}
+}
+
 // warnings collects what the runs of the project warn of.
 func warnings(p *project) *strings.Builder {
 	var all strings.Builder

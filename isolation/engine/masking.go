@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -31,24 +30,14 @@ func (w *walk) newMasker() error {
 	return err
 }
 
-// clean is a text of a record without secrets, and without the values that came
-// from the caller's environment.
-func (w *walk) clean(text string) string {
-	text = w.mask.String(text)
-	for _, v := range w.env.passedValues() {
-		if len(v) < minMasked {
-			continue
-		}
-		for _, form := range []string{v, url.QueryEscape(v), url.PathEscape(v)} {
-			text = strings.ReplaceAll(text, form, mask.Replacement)
-		}
-	}
-	return text
+// masks is how records spell what comes of the step.
+func (w *walk) masks() mask.Record {
+	return mask.Record{Secrets: w.mask, Passed: w.env.passedValues()}
 }
 
-// minMasked is the length from which on a passed value is masked: shorter ones
-// stand in any text by chance, and hide nothing that could not be guessed.
-const minMasked = 4
+// clean is a text of a record without secrets, and without the values that came
+// from the caller's environment.
+func (w *walk) clean(text string) string { return w.masks().String(text) }
 
 // maskFacts masks what the executor found out, and makes text of names that are
 // none. Receipts want lists in order, and nothing twice.
@@ -59,7 +48,7 @@ func (w *walk) maskFacts() {
 	}
 	for _, files := range []*[]receipt.File{&f.Read, &f.Programs} {
 		for i, file := range *files {
-			(*files)[i].Path = w.cleanName(file.Path)
+			(*files)[i].Path = w.masks().Name(file.Path)
 		}
 		slices.SortStableFunc(*files, func(a, b receipt.File) int { return strings.Compare(a.Path, b.Path) })
 		*files = slices.CompactFunc(*files, func(a, b receipt.File) bool { return a.Path == b.Path })
@@ -69,19 +58,16 @@ func (w *walk) maskFacts() {
 // maskNames does it to names, which it changes.
 func (w *walk) maskNames(all []string) []string {
 	for i, name := range all {
-		all[i] = w.cleanName(name)
+		all[i] = w.masks().Name(name)
 	}
 	slices.Sort(all)
 	return slices.Compact(all)
 }
 
-// cleanName is clean for a name, of which it makes text.
-func (w *walk) cleanName(name string) string { return strings.ToValidUTF8(w.clean(name), "\uFFFD") }
-
 // maskFetches does the same to what was fetched; it changes all.
 func (w *walk) maskFetches(all []receipt.Fetch) []receipt.Fetch {
 	for i, fetch := range all {
-		all[i].URL = w.cleanName(fetch.URL)
+		all[i].URL = w.masks().Name(fetch.URL)
 	}
 	slices.SortFunc(all, func(a, b receipt.Fetch) int {
 		return cmp.Or(strings.Compare(a.URL, b.URL), strings.Compare(a.SHA256.String(), b.SHA256.String()))

@@ -154,7 +154,12 @@ type Outcome struct {
 
 // Locked are the only URLs that a step may fetch. What stands behind a question
 // mark does not matter.
-type Locked struct{ URLs []string }
+type Locked struct {
+	// URLs are spelled as records have them: by egress.Plain, and by [mask.Record]
+	// of Job.Secrets and Passed.
+	URLs   []string
+	Passed []string
+}
 
 // Refused is a request that a recorded network did not let through.
 type Refused struct {

@@ -69,7 +69,7 @@ func TestJobAndOutcomeArriveWhole(t *testing.T) {
 		WorkingDir: ".", Image: "i", Network: pipeline.NetworkNone, Timeout: time.Second, Root: "/r", Inputs: inputs,
 		Outputs: []pipeline.Pattern{{Text: "o", Optional: true}}, Staging: "/s",
 		Limits: pipeline.Limits{Memory: 1, CPUs: 2, PIDs: 3, FileSize: 4}, NetworkAllow: []string{"a"},
-		Locked:  &executor.Locked{URLs: []string{"u"}},
+		Locked:  &executor.Locked{URLs: []string{"u"}, Passed: []string{"p"}},
 		Secrets: []executor.Secret{{Name: "S", Mount: "/m", Value: executor.NewSecretValue([]byte("hunter2\x00\xff"))}, {Name: "T"}},
 		Caches:  []executor.CacheFolder{{Name: "c", Path: "/c"}}, Strict: true, Trace: true,
 		Deterministic: &executor.Determinism{Epoch: time.Unix(1, 0).UTC(), Seed: "s"},
