@@ -66,7 +66,7 @@ func newWorker(ctx context.Context, o Options, files launch.Files) (*base.Worker
 	bounds := newBounds(cgroupParent(files))
 	about.Controls, about.Limits = controls(bounds, stacking), bounds.limits()
 	about.Fixes, about.Varies = worldControls(bounds, stacking.name)
-	machines := vm.NewHost(filepath.Join(files.Root, "machines"), vm.Options{Environ: o.Environ}, o.Log)
+	machines := vm.NewHost(filepath.Join(files.Root, "machines"), files.MachineLogs, vm.Options{Environ: o.Environ}, o.Log)
 	opt.Executor, err = newExecutor(opt, runtime, files, bounds, machines)
 	if err != nil {
 		return nil, about, err

@@ -130,3 +130,43 @@ func TestMachineCaches(t *testing.T) {
 		t.Errorf("a cache under --strict: %v", err)
 	}
 }
+
+// exits is a program that does nothing but exit with 7: an ELF header, a program
+// header, and mov eax,60; mov edi,7; syscall.
+const exits = "\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00" +
+	"\x02\x00\x3e\x00\x01\x00\x00\x00\x78\x00\x40\x00\x00\x00\x00\x00" +
+	"\x40\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00" +
+	"\x00\x00\x00\x00\x40\x00\x38\x00\x01\x00\x00\x00\x00\x00\x00\x00" +
+	"\x01\x00\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00" +
+	"\x00\x00\x40\x00\x00\x00\x00\x00\x00\x00\x40\x00\x00\x00\x00\x00" +
+	"\x84\x00\x00\x00\x00\x00\x00\x00\x84\x00\x00\x00\x00\x00\x00\x00" +
+	"\x00\x10\x00\x00\x00\x00\x00\x00" +
+	"\xb8\x3c\x00\x00\x00\xbf\x07\x00\x00\x00\x0f\x05"
+
+// TestMachineDoesNotBoot: of a machine whose first process ends, the error says the
+// last words, and where all of them are.
+func TestMachineDoesNotBoot(t *testing.T) {
+	machines, daemon := buildkitdtest.Machines(t), buildkitdtest.New(t)
+	// The engine takes the guest that lies beside it.
+	dir := t.TempDir()
+	if err := os.Link(daemon.Binary, filepath.Join(dir, "attest-buildkitd")); err != nil {
+		t.Fatal(err)
+	}
+	daemon.Binary = filepath.Join(dir, "attest-buildkitd")
+	if err := os.WriteFile(filepath.Join(dir, "attest-guest"), []byte(exits), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	e := container.New(machineOptions(t, daemon, machines))
+	defer e.Close()
+	j := job(imagetest.Busybox(t), t.TempDir(), tree.Tree{}, "true")
+	j.Staging = t.TempDir()
+	_, err := e.Run(t.Context(), j, executor.Streams{})
+	const words = "exitcode=0x00000700"
+	if err == nil || !strings.Contains(err.Error(), words) {
+		t.Fatalf("the error does not have the kernel's words: %v", err)
+	}
+	_, path, _ := strings.Cut(err.Error(), "all of it is in ")
+	if !strings.HasPrefix(path, daemon.StateDir) || !strings.Contains(read(t, path), words) {
+		t.Errorf("%s does not have the kernel's words", path)
+	}
+}

@@ -35,16 +35,21 @@ var (
 
 // Error says that a machine could not do its work.
 type Error struct {
-	Err error
-	Log string // what kernel and qemu said last
+	Err  error
+	Log  string // what kernel and qemu said last, or when the kernel gave up
+	Path string // of a file with all that they said; empty where there is none
 }
 
-// Error returns the complaint and the log.
+// Error returns the complaint and what matters of the log.
 func (e *Error) Error() string {
-	if e.Log == "" {
-		return fmt.Sprintf("running a virtual machine: %v", e.Err)
+	text := fmt.Sprintf("running a virtual machine: %v", e.Err)
+	if e.Log != "" {
+		text += "; its log says:\n" + e.Log
 	}
-	return fmt.Sprintf("running a virtual machine: %v; its log ends with:\n%s", e.Err, e.Log)
+	if e.Path != "" {
+		text += "\nall of it is in " + e.Path
+	}
+	return text
 }
 
 // Unwrap returns Err.
@@ -54,6 +59,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // machine runs any more.
 type Host struct {
 	dir     string
+	logs    string
 	options Options
 	log     *slog.Logger
 
@@ -68,13 +74,14 @@ type Host struct {
 }
 
 // NewHost returns a Host that keeps what it needs in dir, which must be its
-// alone; what a killed process left there is removed. log may be nil.
-func NewHost(dir string, o Options, log *slog.Logger) *Host {
+// alone; what a killed process left there is removed. The logs of the last eight
+// machines that failed are kept in the folder logs. log may be nil.
+func NewHost(dir, logs string, o Options, log *slog.Logger) *Host {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
 	return &Host{
-		dir: dir, options: o, log: log,
+		dir: dir, logs: logs, options: o, log: log,
 		stages: map[string]*stage{}, tsc: sync.OnceValue(tscKHz),
 	}
 }
@@ -144,6 +151,7 @@ func (h *Host) Run(ctx context.Context, r Run) (exitCode int, err error) {
 		return 0, err
 	}
 	defer m.close()
+	m.logs = h.logs
 	return m.run(ctx, o, r, Facts{QEMU: stage.version, Accelerator: hw.accelerator, Kernel: stage.parts.Kernel.Version})
 }
 

@@ -22,9 +22,10 @@ const nobody = 65534
 // machine is one running machine. Its methods, but for stop, are for one
 // goroutine.
 type machine struct {
-	control *os.File // our end of the control port
-	serial  *tail    // what the kernel printed
-	said    *tail    // what qemu and virtiofsd complained about
+	control *os.File    // our end of the control port
+	serial  *transcript // what the kernel printed
+	said    *transcript // what qemu and virtiofsd complained about
+	logs    string      // the folder of what failed machines said; empty keeps nothing
 	ended   []<-chan error
 	kill    []func()
 }
@@ -32,7 +33,7 @@ type machine struct {
 // boot starts qemu on the stage, and virtiofsd where the machine shares a
 // folder. close ends both.
 func boot(s *stage, h hardware, shared string) (m *machine, err error) {
-	m = &machine{serial: newTail(), said: newTail()}
+	m = &machine{serial: &transcript{}, said: &transcript{}}
 	defer func() {
 		if err != nil {
 			m.close()
@@ -220,5 +221,10 @@ func (m *machine) explain(ctx context.Context, err error) error {
 		return cause
 	}
 	lines := append(m.serial.lines(5), m.said.lines(5)...)
-	return &Error{Err: err, Log: strings.Join(lines, "\n")}
+	failed := &Error{Err: err, Log: strings.Join(lines, "\n")}
+	if m.logs != "" {
+		path, logErr := keepLog(m.logs, m.serial, m.said)
+		failed.Path, failed.Err = path, errors.Join(err, logErr)
+	}
+	return failed
 }

@@ -3,13 +3,17 @@
 package vm
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/attest-pipeline/attest/isolation/executor"
 )
@@ -136,18 +140,77 @@ func TestFindSaysWhatIsMissing(t *testing.T) {
 	}
 }
 
-// TestTail: what a kernel prints is bounded, and harmless on a terminal.
-func TestTail(t *testing.T) {
-	log := newTail()
-	for range 10_000 {
-		_, _ = log.Write([]byte("[    0.000000] something \x1b[31mred\x00\r\n"))
+// TestTranscript: what a kernel prints is bounded, its beginning and its end are
+// kept, and both are harmless on a terminal.
+func TestTranscript(t *testing.T) {
+	line := "[    0.000000] something \x1b[31mred\x00\r\n"
+	log := &transcript{}
+	fmt.Fprintf(log, "first\x1b line\n")
+	for range 4 * (headSize + tailSize) / len(line) {
+		_, _ = io.WriteString(log, line)
 	}
-	_, _ = log.Write([]byte("\nlast\xff line"))
-	if n := len(log.all()); n > 2*tailSize {
+	_, _ = io.WriteString(log, "\nlast\xff line")
+	var all bytes.Buffer
+	if _, err := log.WriteTo(&all); err != nil {
+		t.Fatal(err)
+	}
+	text := all.String()
+	if n := len(text); n > headSize+2*tailSize {
 		t.Errorf("%d bytes are kept", n)
+	}
+	if !strings.HasPrefix(text, "first line\n[    0") || !strings.HasSuffix(text, "\nlast line") ||
+		!strings.Contains(text, "bytes are left out here") || strings.ContainsAny(text, "\x1b\x00\r") {
+		t.Errorf("kept %.60q ... %q", text, text[len(text)-60:])
 	}
 	want := []string{"[    0.000000] something [31mred", "last line"}
 	if got := log.lines(2); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+	_, _ = io.WriteString(log, "\n[ 1.0] Kernel panic - not syncing: why\nwhere\nregisters\n")
+	want = []string{"[ 1.0] Kernel panic - not syncing: why", "where"}
+	if got := log.lines(2); !slices.Equal(got, want) {
+		t.Errorf("of a kernel that gave up: %q, want %q", got, want)
+	}
+	small := &transcript{}
+	_, _ = io.WriteString(small, "a\nb\n")
+	all.Reset()
+	if _, err := small.WriteTo(&all); err != nil || all.String() != "a\nb\n" {
+		t.Errorf("a small one came back as %q, %v", all.String(), err)
+	}
+}
+
+// TestKeepLog: the logs of failed machines are whole, this user's alone, and few.
+func TestKeepLog(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "logs")
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Join(folder, "notes")
+	if err := os.WriteFile(other, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var paths []string
+	for i := range logsKept + 3 {
+		serial, said := &transcript{}, &transcript{}
+		fmt.Fprintf(serial, "kernel %d\n", i)
+		fmt.Fprintf(said, "qemu %d\n", i)
+		path, err := keepLog(folder, serial, said)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(path)
+		if err != nil || !strings.Contains(string(text), fmt.Sprintf("kernel %d\n", i)) || !strings.Contains(string(text), fmt.Sprintf("qemu %d\n", i)) {
+			t.Errorf("%s holds %q, %v", path, text, err)
+		}
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", path, info.Mode(), err)
+		}
+		paths = append(paths, path)
+		time.Sleep(2 * time.Millisecond) // which is what their names tell apart
+	}
+	for i, path := range append(paths, other) {
+		if _, err := os.Stat(path); (err == nil) != (i >= 3) {
+			t.Errorf("log %d of %d: %v", i, len(paths), err)
+		}
 	}
 }

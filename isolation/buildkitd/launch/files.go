@@ -25,6 +25,8 @@ type Files struct {
 	Lock      string // held by the daemon as long as it lives; its text is the pid
 	StartLock string // held by whoever starts a daemon
 	Log       string
+	// MachineLogs is a folder with what virtual machines said that failed.
+	MachineLogs string
 	// SocketDir is StateDir, or where that path is too long for a socket, a
 	// short one of the same user that is derived from it.
 	SocketDir string
@@ -63,6 +65,8 @@ func FilesIn(dir string) (Files, error) {
 		StartLock: filepath.Join(dir, "start.lock"),
 		Log:       filepath.Join(dir, "engine.log"),
 		SocketDir: dir,
+
+		MachineLogs: filepath.Join(dir, "machine-logs"),
 	}
 	if len(filepath.Join(dir, "control.sock")) > maxSocketPath {
 		f.SocketDir = shortDir(dir)
