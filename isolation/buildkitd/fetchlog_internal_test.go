@@ -104,6 +104,25 @@ func TestFetchLog(t *testing.T) {
 	}
 }
 
+// A server that does not have a file is why nothing came, also where the step did
+// not listen to the end of the answer.
+func TestFetchLogDeclined(t *testing.T) {
+	l := newFetchLog(nil)
+	ask(t, l, "http://a/", "http://b/", "http://b/", "http://c/")
+	for url, status := range map[string][]int{"http://a/": {404, 404}, "http://b/": {404, 200}, "http://c/": {200}} {
+		for _, s := range status {
+			l.capture.AddRequest(network.ProxyRequest{Method: "GET", URL: url, StatusCode: s})
+			l.capture.AddIncomplete(network.ProxyIncomplete{Method: "GET", URL: url, Reason: "body_read_failed"})
+		}
+	}
+	_, incomplete := handedOver(l)
+	want := []string{"http://a/ unsuccessful_response", "http://a/ unsuccessful_response",
+		"http://b/ body_read_failed", "http://b/ body_read_failed", "http://c/ body_read_failed"}
+	if diff := cmp.Diff(want, incomplete); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
 type refuse struct{}
 
 func (refuse) Evaluate(context.Context, *pb.Op) (bool, error) { return false, errors.New("no") }

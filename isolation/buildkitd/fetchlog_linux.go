@@ -22,6 +22,12 @@ const (
 	reasonChanged    = "content_changed"       // the same URL, and two contents
 )
 
+// Reasons that BuildKit has.
+const (
+	reasonBrokenOff    = "body_read_failed"
+	reasonUnsuccessful = "unsuccessful_response"
+)
+
 // settleTime is how long an answer that the step has had may take to be noted.
 const settleTime = time.Second
 
@@ -64,7 +70,11 @@ func (l *fetchLog) handOver(to *network.ProxyCapture) {
 	missing := func(url, why string) {
 		to.AddIncomplete(network.ProxyIncomplete{Method: http.MethodGet, URL: url, Reason: why})
 	}
+	declined := l.declined()
 	for _, in := range l.capture.Incomplete() {
+		if in.Reason == reasonBrokenOff && declined[in.URL] {
+			in.Reason = reasonUnsuccessful // a step need not listen to the end
+		}
 		to.AddIncomplete(in)
 	}
 	for _, u := range l.unfinished() {
@@ -93,6 +103,17 @@ func (l *fetchLog) handOver(to *network.ProxyCapture) {
 			missing(r.URL, reasonRedirect)
 		}
 	}
+}
+
+// declined has the URLs of which the server had nothing to give, however often it
+// was asked.
+func (l *fetchLog) declined() map[string]bool {
+	declined := map[string]bool{}
+	for _, r := range l.capture.Requests() {
+		before, again := declined[r.URL]
+		declined[r.URL] = r.StatusCode >= 400 && (before || !again)
+	}
+	return declined
 }
 
 func redirected(r network.ProxyRequest) bool {
