@@ -61,7 +61,12 @@ steps:
 	}
 
 	w.attest(t, dir, "run", "--locked").want(t, 10) // there is no lock
-	w.attest(t, dir, "pipeline", "lock").want(t, 0)
+	r := w.attest(t, dir, "pipeline", "lock", "--sign").want(t, 0)
+	if path := receipt(t, dir); !strings.Contains(r.stdout, "what ran for it: "+strings.TrimPrefix(path, dir+"/")) {
+		t.Errorf("the receipt of what ran for the lock is not named:\n%s", r.stdout)
+	} else {
+		w.attest(t, dir, "verify", path).want(t, 0)
+	}
 	locked := read(t, filepath.Join(dir, "attest.lock"))
 	if !strings.Contains(locked, server.URL+"/dep") || !strings.Contains(locked, w.image()) {
 		t.Errorf("the lock:\n%s", locked)
@@ -71,7 +76,7 @@ steps:
 	}
 
 	content.Store("second")
-	r := w.attest(t, dir, "run", "--locked", "--no-cache").want(t, 3)
+	r = w.attest(t, dir, "run", "--locked", "--no-cache").want(t, 3)
 	for _, want := range []string{server.URL + "/dep", "attest.lock wants sha256:a7937b64", "got sha256:16367aac", "attest run --update"} {
 		if !strings.Contains(r.stderr, want) {
 			t.Errorf("missing %q in:\n%s", want, r.stderr)
@@ -102,7 +107,8 @@ steps:
 	write(t, filepath.Join(dir, "attest.yaml"), strings.Replace(read(t, filepath.Join(dir, "attest.yaml")),
 		"wget -q -O dep "+server.URL+"/other || touch dep", strings.ReplaceAll(fails, "URL", server.URL), 1))
 	r = w.attest(t, dir, "run").want(t, 3)
-	text := read(t, receipt(t, dir))
+	path := receipt(t, dir)
+	text := read(t, path)
 	for _, want := range []string{"GET " + server.URL + "/missing: the server did not have it",
 		"http://other.example/x: refused: other.example is not on the step's allow-list"} {
 		if !strings.Contains(r.stderr, want) || !strings.Contains(text, want) {
@@ -116,5 +122,8 @@ steps:
 	}
 	if !strings.Contains(text, `{url: "`+server.URL+`/dep", sha256:`) {
 		t.Errorf("the receipt does not say what was fetched before:\n%s", text)
+	}
+	if r = w.attest(t, dir, "pipeline", "lock").want(t, 3); receipt(t, dir) == path || !strings.Contains(r.stderr, "attest: receipt: .attest/receipts/") {
+		t.Errorf("what ran for a lock that failed has no receipt:\n%s", r.stderr)
 	}
 }

@@ -94,6 +94,7 @@ func merged(p *pipeline.Pipeline, old, found *lock.Lock) *lock.Lock {
 }
 
 type pipelineLockCmd struct {
+	Sign     *bool   `negatable:"" help:"Sign the receipt of the steps that run for it, as attest run does."`
 	Engine   *string `placeholder:"ADDR" help:"The BuildKit for container steps (default: the embedded one)."`
 	Progress *string `placeholder:"MODE" help:"auto, tty, plain, json or quiet, on stderr."`
 	pipelineFlag
@@ -102,7 +103,7 @@ type pipelineLockCmd struct {
 
 // Help says what is done for it.
 func (pipelineLockCmd) Help() string {
-	return `Writes attest.lock beside attest.yaml: the digests that the names of images stand for now, and those of what steps with network: recorded fetch. To find out the latter it runs these steps, and what they need.
+	return `Writes attest.lock beside attest.yaml: the digests that the names of images stand for now, and those of what steps with network: recorded fetch. To find out the latter it runs these steps, and what they need, and leaves a receipt of it in .attest/receipts.
 
 attest run then runs steps in the locked images, without asking a registry what their names stand for; attest run --locked also refuses to fetch what is not in the lock. attest run --update runs the pipeline and moves the lock to what it found.
 
@@ -120,6 +121,7 @@ type lockResult struct {
 	Images  int    `json:"images"`
 	Steps   int    `json:"steps"`
 	Fetches int    `json:"fetches"`
+	Receipt string `json:"receipt,omitempty"` // of the steps that were run for it
 }
 
 // Run finds out what names stand for and writes it down.
@@ -128,7 +130,7 @@ func (c *pipelineLockCmd) Run(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	run := runCmd{Engine: c.Engine, Progress: c.Progress, Update: true, pipelineFlag: c.pipelineFlag}
+	run := runCmd{Sign: c.Sign, Engine: c.Engine, Progress: c.Progress, Update: true, pipelineFlag: c.pipelineFlag}
 	settings, err := run.settings(env, c.root(env))
 	if err != nil {
 		return err
@@ -140,7 +142,7 @@ func (c *pipelineLockCmd) Run(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	fetched, err := c.fetches(ctx, env, settings, p, &run)
+	fetched, receipt, err := c.fetches(ctx, env, settings, p, &run)
 	if err != nil {
 		return err
 	}
@@ -149,7 +151,7 @@ func (c *pipelineLockCmd) Run(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	return describeLock(env, c.lockPath(env), l, written)
+	return describeLock(env, c.lockPath(env), l, written, receipt)
 }
 
 // images asks what the names of images stand for.
@@ -173,33 +175,45 @@ func (c *pipelineLockCmd) images(ctx context.Context, env *Env, settings *config
 }
 
 // fetches runs the recorded steps, and what they need, to see what they fetch.
-func (c *pipelineLockCmd) fetches(ctx context.Context, env *Env, settings *config.Set, p *pipeline.Pipeline, run *runCmd) (*lock.Lock, error) {
+// That is a run like any other, and leaves a receipt.
+func (c *pipelineLockCmd) fetches(ctx context.Context, env *Env, settings *config.Set, p *pipeline.Pipeline, run *runCmd) (found *lock.Lock, receipt string, err error) {
 	_, steps := lockedNames(p)
 	if len(steps) == 0 {
-		return nil, nil //nolint:nilnil // nothing to add
+		return nil, "", nil
 	}
 	planned, err := plan.New(p, steps...)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	root := c.root(env)
 	if err := makeStateDir(root); err != nil {
-		return nil, err
+		return nil, "", err
+	}
+	signer, err := run.signer(env, settings, root)
+	if err != nil {
+		return nil, "", err
 	}
 	levels, err := newLevels(env, settings, root)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	defer levels.end()()
-	rec, err := run.execute(ctx, env, settings, root, levels, planned, nil)
-	if err != nil {
-		return nil, err
+	rec, runErr := run.execute(ctx, env, settings, root, levels, planned, nil)
+	if rec == nil {
+		return nil, "", runErr
 	}
-	return rec.NewLock(p), nil
+	result, _, err := writeReceipt(context.WithoutCancel(ctx), env, root, planned, rec, signer)
+	if runErr != nil && err == nil {
+		env.note("receipt: %s", result.Receipt)
+	}
+	if err := errors.Join(runErr, err); err != nil {
+		return nil, "", err
+	}
+	return rec.NewLock(p), result.Receipt, nil
 }
 
-func describeLock(env *Env, path string, l *lock.Lock, written bool) error {
-	result := lockResult{Lock: env.short(path), Written: written, Images: len(l.Images)}
+func describeLock(env *Env, path string, l *lock.Lock, written bool, receipt string) error {
+	result := lockResult{Lock: env.short(path), Written: written, Images: len(l.Images), Receipt: receipt}
 	for _, fetches := range l.Steps {
 		if len(fetches) > 0 {
 			result.Steps++
@@ -214,6 +228,10 @@ func describeLock(env *Env, path string, l *lock.Lock, written bool) error {
 	if written {
 		state = "is written"
 	}
-	return env.print("[OK] %s %s: %s, %d fetched by %s", result.Lock, state,
+	err := env.print("[OK] %s %s: %s, %d fetched by %s", result.Lock, state,
 		count(result.Images, "image"), result.Fetches, count(result.Steps, "step"))
+	if err == nil && receipt != "" {
+		err = env.print("[OK] the receipt of what ran for it: %s", receipt)
+	}
+	return err
 }

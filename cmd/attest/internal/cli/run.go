@@ -250,22 +250,10 @@ func determinism(ctx context.Context, env *Env, settings *config.Set, root strin
 
 // finish writes the receipt and what goes with it, and verifies it if asked.
 func (c *runCmd) finish(ctx context.Context, env *Env, settings *config.Set, root string, planned *plan.Plan, rec *engine.Record, signer keys.Signer) error {
-	paths, err := record.Write(ctx, record.Options{
-		Dir: filepath.Join(root, stateDir), Plan: planned, Record: rec, Signer: signer,
-	})
+	result, paths, err := writeReceipt(ctx, env, root, planned, rec, signer)
 	if err != nil {
 		return err
 	}
-	result := describeRun(rec.Receipt)
-	result.Receipt, result.Signed = env.short(paths.Receipt), signer != nil
-	for _, s := range paths.Statements {
-		result.Statements = append(result.Statements, env.short(s))
-	}
-	env.result = result
-	if names := exposed(rec.Receipt); len(names) > 0 {
-		env.note("warning: this system could not keep %s/keys out of reach of %s", stateDir, strings.Join(names, ", "))
-	}
-
 	if !env.json {
 		defer func() { _ = env.print("%s", result.Receipt) }() // last, whatever verification says
 	}
@@ -294,6 +282,27 @@ func (c *runCmd) finish(ctx context.Context, env *Env, settings *config.Set, roo
 		result.Verified.Receipt = result.Receipt
 	}
 	return err
+}
+
+// writeReceipt writes the receipt and what goes with it. The result of the command
+// is then that of the run.
+func writeReceipt(ctx context.Context, env *Env, root string, planned *plan.Plan, rec *engine.Record, signer keys.Signer) (*runResult, record.Paths, error) {
+	paths, err := record.Write(ctx, record.Options{
+		Dir: filepath.Join(root, stateDir), Plan: planned, Record: rec, Signer: signer,
+	})
+	if err != nil {
+		return nil, paths, err
+	}
+	result := describeRun(rec.Receipt)
+	result.Receipt, result.Signed = env.short(paths.Receipt), signer != nil
+	for _, s := range paths.Statements {
+		result.Statements = append(result.Statements, env.short(s))
+	}
+	env.result = result
+	if names := exposed(rec.Receipt); len(names) > 0 {
+		env.note("warning: this system could not keep %s/keys out of reach of %s", stateDir, strings.Join(names, ", "))
+	}
+	return result, paths, nil
 }
 
 // traceable makes sure that --trace comes to something, and says where it does
