@@ -20,7 +20,11 @@ import (
 // doorAddress is where every step with a recorded network finds its proxy.
 // BuildKit's own address is another one each time, and the step's environment
 // holds it: two runs of one step would not be the same.
-const doorAddress = "127.0.0.1:3128"
+const (
+	doorAddress = "127.0.0.1" + doorPort
+	doorPort    = ":3128"
+	noProxy     = "127.0.0.1,localhost,::1" // what a step reaches without it
+)
 
 // door is a recorded network whose proxy is reached at doorAddress, on the
 // loopback of the step's own namespace. It hands on what it is sent, and ends
@@ -64,7 +68,7 @@ func openDoor(ns network.ProxyNamespace) (*door, error) {
 
 // ProxyEnv implements [network.ProxyNamespace].
 func (d *door) ProxyEnv() []string {
-	return network.ProxyEnv("http://"+doorAddress, "127.0.0.1,localhost,::1")
+	return network.ProxyEnv("http://"+doorAddress, noProxy)
 }
 
 // Close implements [network.Namespace].

@@ -12,6 +12,7 @@ import (
 	"github.com/moby/buildkit/executor"
 	gatewayapi "github.com/moby/buildkit/frontend/gateway/pb"
 	"github.com/moby/buildkit/solver/pb"
+	"github.com/moby/buildkit/util/network"
 	"github.com/moby/buildkit/util/progress"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
@@ -19,10 +20,11 @@ import (
 	"github.com/attest-pipeline/attest/isolation/vm/guest"
 )
 
-// What a client asks for that there is not.
 var (
-	errMachineTalk  = errors.New("a process in a virtual machine has no terminal and no input")
-	errMachineProxy = errors.New("a virtual machine has no recorded network")
+	// errMachineTalk says that a client asks for what there is not.
+	errMachineTalk = errors.New("a process in a virtual machine has no terminal and no input")
+	// errNoProxyNetwork cannot be: the machine would be in this host's network.
+	errNoProxyNetwork = errors.New("the proxy has no network namespace")
 )
 
 // takeSettings takes the settings of a virtual machine out of a definition.
@@ -40,23 +42,32 @@ func takeSettings(meta *executor.Meta) (*vm.Settings, error) {
 // runMachine runs in a virtual machine what would be a container. The client
 // learns from the progress what the machine is, when the command begins.
 func (s *steps) runMachine(ctx context.Context, spec *specs.Spec, settings vm.Settings, process executor.ProcessInfo, started chan<- struct{}) error {
-	if process.Meta.NetMode != pb.NetMode_NONE {
+	run := vm.Run{
+		Spec: spec, Settings: settings, Network: process.Meta.NetMode != pb.NetMode_NONE,
+		Stdout: process.Stdout, Stderr: process.Stderr,
+	}
+	switch {
+	case process.Meta.Proxy != nil:
+		// The machine's own loopback is not that of the proxy's namespace, where
+		// qemu is, so that it reaches what a container there would.
+		if run.Namespace = networkOf(spec); run.Namespace == "" {
+			return errNoProxyNetwork
+		}
+		spec.Process.Env = executor.ReplaceEnv(spec.Process.Env, network.ProxyEnv("http://"+guest.Loopback+doorPort, noProxy))
+	case run.Network:
 		// This host's name servers may be on its loopback, which is not the machine's.
 		text := []byte("nameserver " + guest.NameServer + "\n")
 		if err := os.WriteFile(filepath.Join(filepath.Dir(spec.Root.Path), "resolv.conf"), text, 0o644); err != nil {
 			return err
 		}
 	}
-	code, err := s.machines.Run(ctx, vm.Run{
-		Spec: spec, Settings: settings, Network: process.Meta.NetMode != pb.NetMode_NONE,
-		Stdout: process.Stdout, Stderr: process.Stderr,
-		Started: func(facts vm.Facts) {
-			_ = progress.OneOff(ctx, facts.String())(nil)
-			if started != nil {
-				close(started)
-			}
-		},
-	})
+	run.Started = func(facts vm.Facts) {
+		_ = progress.OneOff(ctx, facts.String())(nil)
+		if started != nil {
+			close(started)
+		}
+	}
+	code, err := s.machines.Run(ctx, run)
 	var full *diskError
 	switch {
 	case errors.As(context.Cause(ctx), &full):
@@ -69,4 +80,15 @@ func (s *steps) runMachine(ctx context.Context, spec *specs.Spec, settings vm.Se
 		return nil
 	}
 	return &gatewayapi.ExitError{ExitCode: uint32(code)}
+}
+
+// networkOf returns the path of a container's network namespace, empty where it is
+// none of its own.
+func networkOf(spec *specs.Spec) string {
+	for _, n := range spec.Linux.Namespaces {
+		if n.Type == specs.NetworkNamespace {
+			return n.Path
+		}
+	}
+	return ""
 }

@@ -17,6 +17,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	rules "github.com/attest-pipeline/attest/isolation/egress"
+	"github.com/attest-pipeline/attest/isolation/vm"
 )
 
 // recordedNetworks makes the networks of steps whose network is recorded: a
@@ -93,11 +94,13 @@ func (s *steps) network(ctx context.Context, meta executor.Meta) (network.Namesp
 // runRecorded is run for a step whose network is recorded. What BuildKit is
 // told of the step's requests is either all of them, or that something is
 // missing. Of a step that failed BuildKit tells nobody; then the progress does.
-func (s *steps) runRecorded(ctx context.Context, root executor.Mount, mounts []executor.Mount, process executor.ProcessInfo, started chan<- struct{}) error {
+func (s *steps) runRecorded(ctx context.Context, root executor.Mount, mounts []executor.Mount, process executor.ProcessInfo,
+	machine *vm.Settings, started chan<- struct{},
+) error {
 	asked := process.Meta.Proxy
 	log := newFetchLog(asked.Policy)
 	process.Meta.Proxy = &network.ProxyConfig{Policy: log, Capture: log.capture, EgressMode: process.Meta.NetMode}
-	err := s.run(ctx, root, mounts, process, nil, started)
+	err := s.run(ctx, root, mounts, process, machine, started)
 	log.handOver(asked.Capture)
 	if err != nil {
 		for _, report := range rules.Reports(answers(asked.Capture)) {

@@ -53,13 +53,11 @@ func (s *steps) Run(ctx context.Context, id string, root executor.Mount, mounts 
 	switch {
 	case machine != nil && talks:
 		return nil, errMachineTalk
-	case machine != nil && process.Meta.Proxy != nil:
-		return nil, errMachineProxy
 	case talks:
 		process.Meta.Hostname = hostname
 		return s.containers.Run(ctx, id, root, mounts, process, started)
 	case process.Meta.Proxy != nil:
-		return nil, s.runRecorded(ctx, root, mounts, process, started)
+		return nil, s.runRecorded(ctx, root, mounts, process, machine, started)
 	}
 	return nil, s.run(ctx, root, mounts, process, machine, started)
 }

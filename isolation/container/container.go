@@ -184,7 +184,7 @@ func (e *Executor) forget(conn *connect.Conn) {
 	}
 }
 
-// abilities are what a step can ask for at the level of containers.
+// abilities are what a step can ask for, in a container as in a machine.
 func abilities() []executor.Ability {
 	return []executor.Ability{
 		executor.AbilityNoNetwork, executor.AbilityRecorded, executor.AbilityOpen, executor.AbilityLimits,

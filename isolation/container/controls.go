@@ -21,13 +21,7 @@ const ControlReadOnlyRoot = "read-only-root"
 // does for every step. TestControls looks from inside a container whether it is
 // true.
 func controls(conn *connect.Conn, job executor.Job) []string {
-	list := []string{ControlReadOnlyRoot}
-	switch job.Network {
-	case pipeline.NetworkNone:
-		list = append(list, "network-none")
-	case pipeline.NetworkRecorded: // an outcome has it only where all was recorded
-		list = append(list, "network-recorded")
-	}
+	list := append([]string{ControlReadOnlyRoot}, networkControls(job)...)
 	for _, limit := range limits(job.Limits) {
 		if limit.asked && offers(conn, limit.control) {
 			list = append(list, limit.control)
@@ -41,6 +35,18 @@ func controls(conn *connect.Conn, job executor.Job) []string {
 	}
 	slices.Sort(list)
 	return slices.Compact(list)
+}
+
+// networkControls names what is in force of a step's network.
+func networkControls(job executor.Job) []string {
+	switch job.Network {
+	case pipeline.NetworkNone:
+		return []string{"network-none"}
+	case pipeline.NetworkRecorded: // an outcome has it only where all was recorded
+		return []string{"network-recorded"}
+	default:
+		return nil
+	}
 }
 
 type limit struct {

@@ -26,12 +26,10 @@ func (e *Executor) check(job executor.Job) error {
 	if e.options.Machines == nil {
 		return job.RefuseBeyond(pipeline.Container, abilities()...)
 	}
-	err := job.RefuseBeyond(pipeline.VM, executor.AbilityNoNetwork, executor.AbilityOpen, executor.AbilityLimits,
-		executor.AbilitySecrets, executor.AbilityCaches, executor.AbilityStrict, executor.AbilityVariation, executor.AbilityDeterministic)
-	if err != nil {
+	if err := job.RefuseBeyond(pipeline.VM, abilities()...); err != nil {
 		return err
 	}
-	_, err = vm.Find(*e.options.Machines)
+	_, err := vm.Find(*e.options.Machines)
 	return err
 }
 
@@ -95,10 +93,7 @@ func machineVaries(ofContainer []string, v *executor.Variation, s vm.Settings) [
 // machineControls names what is in force for a step in a machine, ordered. Its
 // making is the embedded engine's, which nobody else does.
 func machineControls(conn *connect.Conn, job executor.Job) []string {
-	list := vm.Controls()
-	if job.Network == pipeline.NetworkNone {
-		list = append(list, "network-none")
-	}
+	list := append(vm.Controls(), networkControls(job)...)
 	for _, limit := range limits(job.Limits) {
 		if limit.asked {
 			list = append(list, limit.control)

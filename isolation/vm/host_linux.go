@@ -102,9 +102,12 @@ func (h *Host) Close() error {
 type Run struct {
 	// Spec is what an OCI runtime would be told. Its root is a folder in which
 	// nothing else runs meanwhile.
-	Spec     *specs.Spec
-	Network  bool // with a network device that reaches what this host reaches
-	Settings Settings
+	Spec    *specs.Spec
+	Network bool // with a network device that reaches what this host reaches
+	// Namespace is the path of the network namespace whose reach the device has
+	// instead; empty is this host's.
+	Namespace string
+	Settings  Settings
 
 	Stdout, Stderr io.Writer
 	// Started, which may be nil, is told when the command begins.
@@ -125,7 +128,7 @@ func (h *Host) Run(ctx context.Context, r Run) (exitCode int, err error) {
 	}
 	hw := hardware{
 		accelerator: h.accelerator(ctx, stage), cpus: r.Settings.CPUs, memory: r.Settings.Memory,
-		network: r.Network, clock: r.Settings.Clock, tscKHz: h.tsc(),
+		network: r.Network, namespace: r.Namespace, clock: r.Settings.Clock, tscKHz: h.tsc(),
 	}
 	if ctx.Err() != nil {
 		return 0, context.Cause(ctx)

@@ -56,13 +56,13 @@ func boot(s *stage, h hardware, shared string) (m *machine, err error) {
 		}
 		defer listening.Close()
 		defer connected.Close()
-		if err := m.start(virtiofsd(s.parts, shared, listening)); err != nil {
+		if err := m.start(virtiofsd(s.parts, shared, listening), ""); err != nil {
 			return nil, err
 		}
 		files = append(files, connected)
 	}
 	h.shared = shared != ""
-	return m, m.start(qemu(s, h, files))
+	return m, m.start(qemu(s, h, files), h.namespace)
 }
 
 // virtiofsd serves the folder over the connection that comes in. It must be
@@ -112,18 +112,22 @@ func kvmGroup(h hardware) []uint32 {
 	return []uint32{stat.Gid}
 }
 
-// start starts a program of the machine, which dies with this process.
-func (m *machine) start(cmd *exec.Cmd) error {
+// start starts a program of the machine, which dies with this process. network is
+// the path of the network namespace that it is born in, empty for this process's.
+func (m *machine) start(cmd *exec.Cmd, network string) error {
 	cmd.Stderr = m.said
 	if cmd.SysProcAttr.Chroot != "" {
 		cmd.Stdout = m.serial
 	}
 	started, ended := make(chan error), make(chan error, 1)
 	go func() {
-		// The kernel takes the death of this thread for that of the process.
+		// The kernel takes the death of this thread for that of the process. It
+		// ends with this function, because it may be in another network.
 		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		err := cmd.Start()
+		err := enterNetwork(network)
+		if err == nil {
+			err = cmd.Start()
+		}
 		started <- err
 		if err == nil {
 			ended <- cmd.Wait()
@@ -134,6 +138,21 @@ func (m *machine) start(cmd *exec.Cmd) error {
 	}
 	m.ended = append(m.ended, ended)
 	m.kill = append(m.kill, func() { _ = cmd.Process.Kill() })
+	return nil
+}
+
+// enterNetwork has this thread enter a network namespace.
+func enterNetwork(path string) error {
+	if path == "" {
+		return nil
+	}
+	namespace, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err == nil {
+		err = errors.Join(unix.Setns(namespace, unix.CLONE_NEWNET), unix.Close(namespace))
+	}
+	if err != nil {
+		return fmt.Errorf("entering the network of the step: %w", err)
+	}
 	return nil
 }
 

@@ -27,6 +27,7 @@ type hardware struct {
 	memory      int64 // bytes, of the step
 	shared      bool  // with a shared file system
 	network     bool
+	namespace   string // of the network; empty is this host's
 	clock       int64  // seconds since 1970; 0 is the host's time
 	tscKHz      uint64 // see tscKHz
 }

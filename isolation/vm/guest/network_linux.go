@@ -19,6 +19,8 @@ const (
 
 	// NameServer answers inside for the name servers of the host.
 	NameServer = "10.0.2.3"
+	// Loopback answers inside for 127.0.0.1 of the network that qemu is in.
+	Loopback = "10.0.2.2"
 )
 
 func address() [4]byte { return [4]byte{10, 0, 2, 15} }
