@@ -5,7 +5,10 @@ package container_test
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,6 +23,29 @@ import (
 	"github.com/attest-pipeline/attest/isolation/executor"
 	"github.com/attest-pipeline/attest/isolation/image/imagetest"
 )
+
+// TestMachineOpen: an open network reaches from within a machine what this host
+// reaches, names included.
+func TestMachineOpen(t *testing.T) {
+	if !buildkitdtest.OwnNetwork(t) {
+		return
+	}
+	serveNames(t)
+	url := site(t, buildkitdtest.Address, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "content") })
+	j := job(imagetest.Busybox(t), t.TempDir(), tree.Tree{}, "mkdir out; wget -q -O out/file "+url+"/file; cat /etc/resolv.conf; nslookup host.example >out/names", "out")
+	j.Network, j.Staging = pipeline.NetworkOpen, t.TempDir()
+	var printed strings.Builder
+	got, err := startMachines(t).Run(t.Context(), j, executor.Streams{Stdout: &printed, Stderr: &printed})
+	if err != nil || got.ExitCode != 0 {
+		t.Fatalf("exit code %d, error %v\n%s", got.ExitCode, err, &printed)
+	}
+	if text := read(t, filepath.Join(j.Staging, "out/file")); text != "content" {
+		t.Errorf("it got %q", text)
+	}
+	if text := read(t, filepath.Join(j.Staging, "out/names")); !strings.Contains(text, buildkitdtest.Other) {
+		t.Errorf("the name stands for\n%s", text)
+	}
+}
 
 // TestMachineRecorded: from within a machine a recorded network is as from within a
 // container. It reaches the proxy, whose certificate it has, and nothing else.
@@ -75,4 +101,60 @@ func TestMachineRecorded(t *testing.T) {
 	if !slices.Contains(got.Controls, "network-recorded") || !slices.Contains(got.Controls, "virtual-machine") {
 		t.Errorf("controls %q", got.Controls)
 	}
+}
+
+// serveNames makes this network have the name server that this host asks. To it
+// every name stands for [buildkitdtest.Other].
+func serveNames(t *testing.T) {
+	t.Helper()
+	text, err := os.ReadFile("/etc/resolv.conf")
+	if err != nil {
+		t.Skip(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "nameserver ")
+	server, _, _ := strings.Cut(rest, "\n")
+	if net.ParseIP(server).To4() == nil {
+		t.Skipf("this host has no name server: %q", text)
+	}
+	if out, err := exec.Command("ip", "address", "add", server+"/32", "dev", "lo").CombinedOutput(); err != nil && !strings.HasPrefix(server, "127.") {
+		t.Skipf("giving the network a name server: %v: %s", err, out)
+	}
+	conn, err := net.ListenPacket("udp4", server+":53")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	go func() {
+		buf := make([]byte, 512)
+		for {
+			n, from, err := conn.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			if answer := answerName(buf[:n]); answer != nil {
+				_, _ = conn.WriteTo(answer, from)
+			}
+		}
+	}()
+}
+
+// answerName answers one question of DNS (RFC 1035, 4.1).
+func answerName(query []byte) []byte {
+	const header = 12
+	end := header
+	for end < len(query) && query[end] != 0 {
+		end += int(query[end]) + 1
+	}
+	if end += 5; end > len(query) { // the root's zero, type and class
+		return nil
+	}
+	answer := append([]byte{}, query[:end]...)
+	answer[2], answer[3] = 0x81, 0x80 // an answer, of a server that asks others
+	copy(answer[4:header], []byte{0, 1, 0, 0, 0, 0, 0, 0})
+	if isA := query[end-3] == 1; isA {
+		answer[7] = 1
+		answer = append(answer, 0xc0, header, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4)
+		answer = append(answer, net.ParseIP(buildkitdtest.Other).To4()...)
+	}
+	return answer
 }

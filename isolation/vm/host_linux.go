@@ -137,7 +137,11 @@ func (h *Host) Run(ctx context.Context, r Run) (exitCode int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	o.Network = r.Network
+	if o.Network = r.Network; r.Network && r.Namespace == "" {
+		if err := stage.showNameServers(); err != nil {
+			return 0, err
+		}
+	}
 	leave, err := h.folders.enter(ctx, mounts)
 	if err != nil {
 		return 0, err

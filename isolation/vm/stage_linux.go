@@ -131,6 +131,34 @@ func (s *stage) placePrograms() error {
 	return nil
 }
 
+// nameServers is where qemu reads which servers [guest.NameServer] stands for.
+const nameServers = "/etc/resolv.conf"
+
+// showNameServers gives qemu this host's name servers, as they are now. It is not a
+// mount: what manages the file puts another in its place.
+func (s *stage) showNameServers() error {
+	text, err := os.ReadFile(nameServers)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reading the name servers: %w", err)
+	}
+	target := s.path(nameServers)
+	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(target), "new-")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err := errors.Join(err, f.Chmod(0o644), f.Close()); err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return os.Rename(f.Name(), target)
+}
+
 func (s *stage) bindFile(source, name string) error {
 	if err := os.MkdirAll(filepath.Dir(s.path(name)), 0o755); err != nil {
 		return err
