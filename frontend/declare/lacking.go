@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -19,6 +20,9 @@ type Seen struct {
 	Used    []string // files and symbolic links that were there, and that it looked at
 	Missing []string // what it looked for and did not find
 	Wrote   []string // besides its outputs; a folder ends with a slash
+	// Failed says that it failed, perhaps for want of what is Missing, and may use
+	// more than this.
+	Failed bool
 }
 
 // maxMissing is how many files that were not there are declared, as inputs that
@@ -27,7 +31,9 @@ const maxMissing = 10
 
 // Lacking returns what the step does not declare and should, for it to see and
 // leave all that it did. Where it names no inputs, and so has the whole project,
-// those that it used become its inputs. Notes say what is left to a person.
+// those that it used become its inputs. Of a step that failed, what was missing and
+// is in the project is lacking, and one that has the whole project keeps it. Notes
+// say what is left to a person.
 //
 // root is the project's folder. The error is that of looking at it.
 func Lacking(ctx context.Context, p *pipeline.Pipeline, root *os.Root, step string, seen Seen) (add Lists, notes []string, err error) {
@@ -41,7 +47,7 @@ func Lacking(ctx context.Context, p *pipeline.Pipeline, root *os.Root, step stri
 		return Lists{}, nil, err
 	}
 	l := lacking{pipeline: p, step: s, inputs: s.Inputs}
-	if s.AllInputs && len(seen.Used)+len(seen.Missing) == 0 {
+	if s.AllInputs && !seen.Failed && len(seen.Used)+len(seen.Missing) == 0 {
 		notes = append(notes, "it used no file of the project: write inputs: [] yourself if that is always so")
 	}
 	var used []string
@@ -54,11 +60,16 @@ func Lacking(ctx context.Context, p *pipeline.Pipeline, root *os.Root, step stri
 			used = append(used, u)
 		}
 	}
+	if seen.Failed {
+		add.Inputs, notes = l.failed(root, seen.Missing, used, all, &add.Needs, notes)
+	} else {
+		add.Inputs, notes = usable(Fold(used, all), notes)
+		var missing []string
+		missing, notes = l.missing(seen.Missing, add.Inputs, notes)
+		add.Inputs = append(add.Inputs, missing...)
+	}
 	slices.Sort(add.Needs)
 	add.Needs = slices.Compact(add.Needs)
-	add.Inputs, notes = usable(Fold(used, all), notes)
-	missing, notes := l.missing(seen.Missing, add.Inputs, notes)
-	add.Inputs = append(add.Inputs, missing...)
 	add.Outputs, notes = usable(l.outputs(seen.Wrote, all), notes)
 	return add, notes, nil
 }
@@ -131,6 +142,58 @@ func (l lacking) writer(p string) string {
 
 func (l lacking) needs(step string) bool {
 	return slices.ContainsFunc(l.step.Needs, func(n pipeline.Need) bool { return n.Name == step })
+}
+
+// failed returns the inputs that a step lacks which failed, and adds to its needs.
+// What it looked for and is in the project, it was not shown.
+func (l lacking) failed(root *os.Root, missing, used, all []string, needs *[]string, notes []string) (entries, more []string) {
+	var folders, nowhere []string
+	for _, p := range missing {
+		writer := l.writer(p)
+		info, err := root.Lstat(filepath.FromSlash(p))
+		switch {
+		case writer != "" && writer != l.step.Name && !l.needs(writer):
+			if l.follows(writer) {
+				notes = append(notes, fmt.Sprintf("it looked for %s, which %s leaves, which needs this step itself", p, writer))
+			} else {
+				*needs = append(*needs, writer)
+			}
+		case err != nil || writer != "":
+			nowhere = append(nowhere, p)
+		case l.declared(p):
+		case info.IsDir():
+			folders = append(folders, Literal(p)+"/")
+		default:
+			used = append(used, p)
+		}
+	}
+	if n := len(nowhere); n > 0 {
+		notes = append(notes, fmt.Sprintf("it looked for what is not there: %s", few(nowhere)))
+	}
+	if l.step.AllInputs {
+		return nil, append(notes, "it has the whole project, and keeps it: what it needs is known when it succeeds")
+	}
+	slices.Sort(used)
+	entries, notes = usable(append(Fold(slices.Compact(used), all), folders...), notes)
+	return entries, notes
+}
+
+// follows reports whether a step needs this one, directly or not.
+func (l lacking) follows(step string) bool {
+	for _, s := range l.pipeline.Steps {
+		if s.Name == step {
+			return slices.ContainsFunc(s.Needs, func(n pipeline.Need) bool { return n.Name == l.step.Name || l.follows(n.Name) })
+		}
+	}
+	return false
+}
+
+// few names the first of many.
+func few(names []string) string {
+	if len(names) <= maxMissing {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:maxMissing], ", "), len(names)-maxMissing)
 }
 
 // missing returns inputs that may be absent for what was not there, less what the

@@ -41,6 +41,12 @@ func TestLacking(t *testing.T) {
 		{name: "names that cannot be", step: "inputs: []", seen: declare.Seen{Used: []string{"a\nb", `a\b`}}, notes: 2},
 		{name: "many outputs", step: "inputs: []", seen: declare.Seen{Wrote: []string{"1.o", "2.o", "3.o", "a/1.o", "new/", "x/__pycache__/"}}, want: declare.Lists{Outputs: []string{"*.o", "a/1.o", "new/", "x/__pycache__/?"}}},
 		{name: "outputs like a source", step: "inputs: []", seen: declare.Seen{Wrote: []string{"src/1.c", "src/2.c", "src/3.c"}}, want: declare.Lists{Outputs: []string{"src/1.c", "src/2.c", "src/3.c"}}},
+		{name: "failed for want of files", step: "inputs: [top]", seen: declare.Seen{Failed: true, Used: []string{"top"}, Missing: []string{"deps/b", "nowhere", "src/a", "src/b"}},
+			want: declare.Lists{Inputs: []string{"src/", "deps/b/"}}, notes: 1},
+		{name: "failed for want of another step", step: "inputs: []", seen: declare.Seen{Failed: true, Missing: []string{"made/x", "made/y"}}, want: declare.Lists{Needs: []string{"other"}}},
+		{name: "failed without a step that it needs", step: "inputs: [], needs: [other]", seen: declare.Seen{Failed: true, Missing: []string{"made/z"}}, notes: 1},
+		{name: "failed without what comes after it", step: "inputs: [], outputs: [own]", seen: declare.Seen{Failed: true, Missing: []string{"late", "own"}}, notes: 2},
+		{name: "failed with the whole project", seen: declare.Seen{Failed: true, Used: []string{"src/a"}, Missing: []string{"made/x"}}, want: declare.Lists{Needs: []string{"other"}}, notes: 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -62,7 +68,7 @@ func TestLacking(t *testing.T) {
 			if test.step != "" {
 				keys = ", " + test.step
 			}
-			text := "version: \"0.1\"\nname: x\nsteps:\n  other: {run: x, outputs: [made/]}\n  a: {run: x" + keys + "}\n"
+			text := "version: \"0.1\"\nname: x\nsteps:\n  other: {run: x, outputs: [made/]}\n  a: {run: x" + keys + "}\n  after: {run: x, needs: [a], inputs: [], outputs: [late]}\n"
 			p, err := pipeline.Parse(&source.File{Name: "attest.yaml", Data: []byte(text)})
 			if err != nil {
 				t.Fatal(err)

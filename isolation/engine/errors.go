@@ -5,10 +5,12 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
+	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/frontend/source"
 	"github.com/attest-pipeline/attest/isolation/executor"
 )
@@ -47,7 +49,31 @@ func (w *walk) commandError(out executor.Outcome) error {
 	default:
 		text = fmt.Sprintf("the command ended with exit code %d", out.ExitCode)
 	}
-	return &StepError{ExitCode: out.ExitCode, TimedOut: out.TimedOut, Err: w.at(w.step.RunPos, text, w.networkHints(out)...)}
+	return &StepError{ExitCode: out.ExitCode, TimedOut: out.TimedOut, Err: w.at(w.step.RunPos, text, append(w.networkHints(out), w.hiddenHints()...)...)}
+}
+
+// hiddenHints say what of the project the step looked for and was not shown, or how
+// to learn that.
+func (w *walk) hiddenHints() []string {
+	if w.step.Isolation != pipeline.Process {
+		return nil
+	}
+	if !w.traces() {
+		if !w.run.Strict {
+			return nil
+		}
+		return []string{"attest run --strict --trace " + w.step.Name + " says what it looks for and does not declare"}
+	}
+	var hidden []string
+	for _, p := range w.facts.Missing {
+		if _, err := w.run.root.Lstat(filepath.FromSlash(p)); err == nil {
+			hidden = append(hidden, p)
+		}
+	}
+	if len(hidden) == 0 {
+		return nil
+	}
+	return []string{"it looked for " + some(hidden) + ", there in the project and not declared: attest init --from-trace " + w.step.Name + " declares it"}
 }
 
 // networkHints say what the step got nothing from on a recorded network, and how

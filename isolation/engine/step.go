@@ -97,6 +97,7 @@ func (w *walk) walk(ctx context.Context) {
 		w.err = w.asStepError(err)
 		w.facts.Status, w.facts.Error = receipt.Failed, w.oneLine(err)
 		finished.Err = w.err
+		w.keepTrace(true)
 	}
 	finished.Status, finished.Findings = string(w.facts.Status), w.told()
 	w.run.events.Record(finished)
@@ -149,7 +150,7 @@ func (w *walk) phases(ctx context.Context) error {
 		return errors.Join(err, process.PutBack(w.run.Root, w.run.space.abs(w.aside())))
 	}
 	w.keep(ctx)
-	w.keepTrace()
+	w.keepTrace(false)
 	return nil
 }
 

@@ -20,12 +20,15 @@ import (
 const traceDir = stateDir + "/traces"
 
 // Trace is what a step was seen to do in the project when it last ran with
-// [Options.Trace] and succeeded: a help for whoever writes attest.yaml, and no
+// [Options.Trace], to its end: a help for whoever writes attest.yaml, and no
 // evidence of anything. Paths are relative to the project, and lists ordered.
 type Trace struct {
 	Schema   string `json:"schema"`
 	Pipeline string `json:"pipeline"` // its file, relative to the project
 	Step     string `json:"step"`
+	// Failed says that it failed, or did what --strict refuses: it may need more
+	// than this, and what it wrote is known in the latter case alone.
+	Failed bool `json:"failed,omitempty"`
 	// Opened are files that were there before the step and that it read or
 	// executed, Looked those that it only asked after, and symbolic links.
 	Opened []string `json:"opened,omitempty"`
@@ -82,19 +85,19 @@ func traceName(file, step string) string {
 // not within reach.
 func (w *walk) traces() bool { return w.run.Trace && w.step.Isolation == pipeline.Process }
 
-// keepTrace writes down what was seen of the step.
-func (w *walk) keepTrace() {
+// keepTrace writes down what was seen of the step, which may have failed.
+func (w *walk) keepTrace(failed bool) {
 	if w.observed == nil || !w.traces() {
 		return
 	}
-	if err := w.writeTrace(); err != nil {
+	if err := w.writeTrace(failed); err != nil {
 		w.warn("what was seen of the step is not kept: " + err.Error())
 	}
 }
 
-func (w *walk) writeTrace() error {
+func (w *walk) writeTrace(failed bool) error {
 	t := Trace{
-		Schema: traceSchema, Pipeline: w.run.PipelineFile, Step: w.step.Name,
+		Schema: traceSchema, Pipeline: w.run.PipelineFile, Step: w.step.Name, Failed: failed,
 		Opened: w.plain(w.observed.Opened), Looked: w.plain(w.observed.Looked), Unseen: w.unseen,
 		Missing: w.plain(w.facts.Missing), Unexpected: w.plain(w.observed.Wrote), Modified: w.plain(w.facts.Modified),
 	}

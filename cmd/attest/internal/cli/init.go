@@ -33,7 +33,7 @@ func (initCmd) Help() string {
 		fmt.Fprintf(&b, "    %-8s %s\n", t.Name, t.Help)
 	}
 	b.WriteString(`
-With --from-trace, steps that were traced get the inputs and outputs that they lack, and everything else in the file stays as it is. What a step read, executed or asked after becomes an input, what was not there an input that may be absent, what it wrote an output; a file that another step leaves becomes a need. A folder is named as a whole where at least three in four of its files were used, or where it would take more than twelve entries; three or more files of a kind in a folder, or of a kind through five or more folders, become a pattern under the same condition. Nothing is taken out: what nobody opened, the run says.
+With --from-trace, steps that were traced get the inputs and outputs that they lack, and everything else in the file stays as it is. What a step read, executed or asked after becomes an input, what was not there an input that may be absent, what it wrote an output; a file that another step leaves becomes a need. A folder is named as a whole where at least three in four of its files were used, or where it would take more than twelve entries; three or more files of a kind in a folder, or of a kind through five or more folders, become a pattern under the same condition. Of a step that failed, what it looked for in vain becomes an input where it is in the project, as it is under --strict for what was not declared, and a need where another step leaves it. Nothing is taken out: what nobody opened, the run says.
 
 Examples:
 

@@ -27,6 +27,7 @@ type declaredStep struct {
 	Outputs []string `json:"outputs,omitempty"`
 	Needs   []string `json:"needs,omitempty"`
 	Notes   []string `json:"notes,omitempty"`
+	failed  bool
 }
 
 // fromTrace adds to attest.yaml what steps were seen to use and did not declare.
@@ -51,7 +52,7 @@ func (c *initCmd) fromTrace(ctx context.Context, env *Env) error {
 	var steps []declaredStep
 	for _, t := range traces {
 		add, notes, err := declare.Lacking(ctx, p, root, t.Step, declare.Seen{
-			Used: slices.Concat(t.Opened, t.Looked), Missing: t.Missing, Wrote: t.Unexpected,
+			Used: slices.Concat(t.Opened, t.Looked), Missing: t.Missing, Wrote: t.Unexpected, Failed: t.Failed,
 		})
 		if err != nil {
 			return err
@@ -65,7 +66,7 @@ func (c *initCmd) fromTrace(ctx context.Context, env *Env) error {
 		if err != nil {
 			return byHand(c.File, t.Step, add, fmt.Errorf("the steps do not fit together with what %s used: %w", t.Step, err))
 		}
-		steps = append(steps, declaredStep{t.Step, add.Inputs, add.Outputs, add.Needs, append(notes, unsure(t)...)})
+		steps = append(steps, declaredStep{t.Step, add.Inputs, add.Outputs, add.Needs, append(notes, unsure(t)...), t.Failed})
 	}
 	if err := replaceFile(env.path(c.File), text); err != nil {
 		return err
@@ -120,6 +121,9 @@ func byHand(file, step string, add declare.Lists, err error) error {
 // unsure says what a person should know of a trace.
 func unsure(t *engine.Trace) []string {
 	var notes []string
+	if t.Failed {
+		notes = append(notes, "it failed when it was traced, and may need more: trace it again")
+	}
 	if len(t.Modified) > 0 {
 		notes = append(notes, "it changed its inputs, which --strict refuses: "+strings.Join(t.Modified, ", "))
 	}
@@ -149,11 +153,14 @@ func (c *initCmd) tell(env *Env, steps []declaredStep) error {
 		return nil
 	}
 	var b strings.Builder
-	changed := false
+	changed, flag := false, "--strict"
 	for _, s := range steps {
 		all := lists(s.Inputs, s.Outputs, s.Needs)
-		if len(all) == 0 {
+		if len(all) == 0 && !s.failed {
 			fmt.Fprintf(&b, "%s: declares all that it was seen to use\n", s.Name)
+		}
+		if s.failed {
+			flag = "--trace"
 		}
 		for _, l := range all {
 			changed = true
@@ -167,7 +174,7 @@ func (c *initCmd) tell(env *Env, steps []declaredStep) error {
 	}
 	next := c.File + " is as it was"
 	if changed {
-		next = "changed " + c.File + "\nnext: attest run --strict"
+		next = "changed " + c.File + "\nnext: attest run " + flag
 	}
 	return env.print("%s%s", b.String(), next)
 }
