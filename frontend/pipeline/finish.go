@@ -11,13 +11,14 @@ import (
 // finish applies the pipeline's defaults to the steps and checks what no step
 // shows alone.
 func (p *parser) finish(t *top) {
-	t.Env = vars(t.env)
+	t.Env, t.Limits = vars(t.env), t.limits.Limits
 	index := p.index(t.steps)
 	for i := range t.steps {
 		d := &t.steps[i]
 		d.Pos = d.at.pos
 		d.Cache = t.Cache.Enabled && !d.noCache
-		d.Limits = d.Limits.over(t.Limits)
+		limits := d.limits.over(t.limits)
+		d.Limits, d.LimitPos = limits.Limits, limits.pos
 		d.Attestation.Reproducible = d.Attestation.Reproducible || t.Attestation.RequireReproducible
 		p.mergeEnv(t, d)
 		p.checkSecrets(d)

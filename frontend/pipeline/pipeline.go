@@ -90,6 +90,17 @@ type Limits struct {
 	FileSize int64 // bytes of the largest file that the step may write
 }
 
+// LimitPos are the places of limits in attest.yaml, zero for those that are not
+// there.
+type LimitPos struct{ Memory, PIDs, FileSize source.Pos }
+
+// Names of limits in attest.yaml that a command can run into.
+const (
+	LimitMemory   = "memory"
+	LimitPIDs     = "pids"
+	LimitFileSize = "file_size"
+)
+
 // Secret is something that a step is handed and that no record may hold. One of
 // Env, File and Command says where it comes from.
 type Secret struct {
@@ -136,6 +147,7 @@ type Step struct {
 	NetworkAllow []string
 	NetworkPos   source.Pos // of the value; zero where it was not said
 	Limits       Limits
+	LimitPos     LimitPos
 	Secrets      []Secret      // ordered by name
 	Caches       []CacheFolder // ordered by name
 	Cache        bool

@@ -13,9 +13,10 @@ import (
 // top is a pipeline while it is being read.
 type top struct {
 	*Pipeline
-	env   []variable
-	steps []draft
-	seen  map[string]bool // keys that were there
+	env    []variable
+	limits placedLimits
+	steps  []draft
+	seen   map[string]bool // keys that were there
 }
 
 // keysOf are the tables of keys, one for each mapping of the format.
@@ -26,7 +27,7 @@ var (
 		{"description", func(p *parser, f field, t *top) { t.Description, _ = p.text(f) }},
 		{"env", func(p *parser, f field, t *top) { t.env = p.env(f) }},
 		{"image", func(p *parser, f field, t *top) { t.Image = p.image(f) }},
-		{"limits", func(p *parser, f field, t *top) { readMapping(p, f, "limits", limitKeys, &t.Limits) }},
+		{"limits", func(p *parser, f field, t *top) { readMapping(p, f, "limits", limitKeys, &t.limits) }},
 		{"attestation", func(p *parser, f field, t *top) {
 			readMapping(p, f, "attestation", attestationKeys, &t.Attestation)
 		}},

@@ -15,6 +15,7 @@ type draft struct {
 	at        field            // its name
 	fields    map[string]field // keys that decide together with others
 	env       []variable
+	limits    placedLimits
 	passEnv   []field
 	noCache   bool
 	isolation string
@@ -35,7 +36,7 @@ var (
 			d.isolation, _ = p.choice(f, []string{string(Process), string(Container), string(VM)})
 		}},
 		{"network", readNetwork},
-		{"limits", func(p *parser, f field, d *draft) { readMapping(p, f, "limits", limitKeys, &d.Limits) }},
+		{"limits", func(p *parser, f field, d *draft) { readMapping(p, f, "limits", limitKeys, &d.limits) }},
 		{"secrets", readSecrets},
 		{"caches", readCaches},
 		{"cache", func(p *parser, f field, d *draft) {

@@ -106,7 +106,7 @@ func describeLevel(b *strings.Builder, s pipeline.Step) {
 		fmt.Fprintf(b, "  allow %q\n", s.NetworkAllow)
 	}
 	if s.Limits != (pipeline.Limits{}) {
-		fmt.Fprintf(b, "  limits %+v\n", s.Limits)
+		fmt.Fprintf(b, "  limits %+v at %v\n", s.Limits, s.LimitPos)
 	}
 	for _, x := range s.Secrets {
 		fmt.Fprintf(b, "  secret %s at %v env=%q file=%q command=%q mount=%q\n", x.Name, x.Pos, x.Env, x.File, x.Command, x.Mount)

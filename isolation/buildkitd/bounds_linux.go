@@ -44,6 +44,7 @@ const (
 // has no cgroups that this engine may use, they are empty.
 type bounds struct {
 	controllers []string
+	unifiedTree bool // they are of version 2
 	swap        bool // swapped memory can be counted
 	memory      int64
 	cpus        []int // that this engine may use
@@ -54,7 +55,7 @@ type bounds struct {
 // and finds out what it can be used for.
 func newBounds(parent string) bounds {
 	b := bounds{next: new(atomic.Uint32), cpus: usableCPUs(), memory: totalMemory()}
-	if isUnified(cgroupMount) {
+	if b.unifiedTree = isUnified(cgroupMount); b.unifiedTree {
 		b.unified(cgroupMount, parent)
 	} else {
 		b.separate(cgroupMount, parent)

@@ -18,9 +18,11 @@ import (
 	"github.com/moby/buildkit/identity"
 	"github.com/moby/buildkit/solver/pb"
 	"github.com/moby/buildkit/util/network"
+	"github.com/moby/buildkit/util/progress"
 	"github.com/moby/sys/user"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/attest-pipeline/attest/isolation/buildkitd/launch"
 	"github.com/attest-pipeline/attest/isolation/vm"
 )
 
@@ -109,14 +111,26 @@ func (s *steps) run(ctx context.Context, root executor.Mount, mounts []executor.
 	if machine != nil {
 		err = s.runMachine(guarded, spec, *machine, process, started)
 	} else {
-		c := container{runtime: s.runtime, id: id, bundle: bundle}
-		if err := c.write(spec); err != nil {
-			return err
-		}
-		err = c.run(guarded, process, started)
+		err = s.runContainer(guarded, container{runtime: s.runtime, id: id, bundle: bundle}, spec, process, started)
 	}
 	if err == nil && report != "" {
 		err = writeReport(spec, report)
+	}
+	return err
+}
+
+// runContainer runs a container of the runtime. The client learns from the progress
+// when something of it was killed for want of memory.
+func (s *steps) runContainer(ctx context.Context, c container, spec *specs.Spec, process executor.ProcessInfo, started chan<- struct{}) error {
+	memory, err := s.bounds.watchMemory(spec)
+	if err != nil {
+		return err
+	}
+	if err = c.write(spec); err == nil {
+		err = c.run(ctx, process, started)
+	}
+	if memory.end(err != nil) {
+		_ = progress.OneOff(ctx, launch.MemoryLimitMet)(nil)
 	}
 	return err
 }

@@ -38,15 +38,18 @@ func TestLimits(t *testing.T) {
 		control      string
 		code         int
 		want         string
+		met          []string
 	}{
 		{"processes",
 			// Each waits, so that they are there at one time; no more than 60 are tried.
 			`i=0; while [ $i -lt 60 ]; do { sleep 2 & } 2>/dev/null || break; i=$((i+1)); done; echo $i > out`,
-			pipeline.Limits{PIDs: 20}, "pids-limit", 2, ""},
-		{"memory", `head -c 200m /dev/zero | tail -c 200m | wc -c > out`, pipeline.Limits{Memory: 64 << 20}, "memory-limit", -1, ""},
-		{"memory that is enough", `head -c 20m /dev/zero | tail -c 20m | wc -c > out`, pipeline.Limits{Memory: 128 << 20}, "memory-limit", 0, "20971520\n"},
-		{"file size", `head -c 3m /dev/zero > large; ls -l large`, pipeline.Limits{FileSize: 1 << 20}, "file-size-limit", 128 + 25, ""},
-		{"processors", `nproc > out`, pipeline.Limits{CPUs: 1}, "cpu-limit", 0, "1\n"},
+			pipeline.Limits{PIDs: 20}, "pids-limit", 2, "", nil},
+		{"memory", `head -c 200m /dev/zero | tail -c 200m | wc -c > out`, pipeline.Limits{Memory: 64 << 20}, "memory-limit", -1, "", []string{"memory"}},
+		{"memory that is enough", `head -c 20m /dev/zero | tail -c 20m | wc -c > out`, pipeline.Limits{Memory: 128 << 20}, "memory-limit", 0, "20971520\n", nil},
+		// What ends by a signal of its own, below its limit, is not blamed on it.
+		{"a signal", `sh -c 'kill -9 $$'; exit $?`, pipeline.Limits{Memory: 64 << 20}, "memory-limit", 128 + 9, "", nil},
+		{"file size", `head -c 3m /dev/zero > large; ls -l large`, pipeline.Limits{FileSize: 1 << 20}, "file-size-limit", 128 + 25, "", nil},
+		{"processors", `nproc > out`, pipeline.Limits{CPUs: 1}, "cpu-limit", 0, "1\n", nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			j := job(img, t.TempDir(), tree.Tree{}, "set -e; set -o pipefail\n"+test.script)
@@ -62,6 +65,9 @@ func TestLimits(t *testing.T) {
 			}
 			if !slices.Contains(outcome.Controls, test.control) {
 				t.Errorf("controls %q do not name %s", outcome.Controls, test.control)
+			}
+			if !slices.Equal(outcome.Met, test.met) {
+				t.Errorf("ran into limits %q, want %q", outcome.Met, test.met)
 			}
 			if test.want != "" {
 				if got := read(t, filepath.Join(j.Staging, "out")); got != test.want {

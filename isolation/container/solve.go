@@ -139,7 +139,7 @@ func (s *solve) outcome(ctx context.Context, cause, err error) (executor.Outcome
 	case s.outputs.err() != nil:
 		return recordOf(o), s.outputs.err()
 	case errors.As(err, &exit) && exit.ExitCode != 0:
-		o.ExitCode = int(exit.ExitCode)
+		o.ExitCode, o.Met = int(exit.ExitCode), s.watch.met()
 		if code := s.watch.notStarted(); o.ExitCode == 1 && code != 0 {
 			o.ExitCode = code
 		}

@@ -12,6 +12,8 @@ import (
 	"github.com/moby/buildkit/client"
 	digest "github.com/opencontainers/go-digest"
 
+	"github.com/attest-pipeline/attest/frontend/pipeline"
+	"github.com/attest-pipeline/attest/isolation/buildkitd/launch"
 	"github.com/attest-pipeline/attest/isolation/executor"
 	"github.com/attest-pipeline/attest/isolation/vm"
 	"github.com/attest-pipeline/attest/llb/compile"
@@ -46,6 +48,7 @@ type watch struct {
 	mu         sync.Mutex
 	begin, end *time.Time
 	facts      *vm.Facts // nil before a machine has booted
+	starved    bool      // something of the command was killed for want of memory
 }
 
 func newWatch(job executor.Job, streams executor.Streams, report *reporter, machine bool) *watch {
@@ -74,6 +77,7 @@ func (w *watch) follow(status <-chan *client.SolveStatus) {
 		for _, l := range s.Statuses {
 			w.layer(l)
 			w.booted(l, &ended)
+			w.starved = w.starved || l.ID == launch.MemoryLimitMet && w.parts[l.Vertex] == runPart
 			if w.parts[l.Vertex] == runPart {
 				w.told(l.ID)
 			}
@@ -155,6 +159,14 @@ func (w *watch) machineFacts() (facts vm.Facts, ok bool) {
 		return vm.Facts{}, false
 	}
 	return *w.facts, true
+}
+
+// met names the limits that the command ran into. Call it after follow.
+func (w *watch) met() []string {
+	if w.starved {
+		return []string{pipeline.LimitMemory}
+	}
+	return nil
 }
 
 // layer adds up what is known of the image's layers.

@@ -40,8 +40,9 @@ func (e *StepError) Unwrap() error { return e.Err }
 // commandError says how a command that ran did not succeed, at its place in
 // attest.yaml.
 func (w *walk) commandError(out executor.Outcome) error {
-	var text string
+	text, hints := w.limitError(out)
 	switch {
+	case text != "":
 	case out.TimedOut:
 		text = fmt.Sprintf("the command was stopped: it ran longer than its timeout of %v", w.step.Timeout)
 	case out.ExitCode > 128 && out.ExitCode < 128+65:
@@ -49,7 +50,7 @@ func (w *walk) commandError(out executor.Outcome) error {
 	default:
 		text = fmt.Sprintf("the command ended with exit code %d", out.ExitCode)
 	}
-	return &StepError{ExitCode: out.ExitCode, TimedOut: out.TimedOut, Err: w.at(w.step.RunPos, text, append(w.networkHints(out), w.hiddenHints()...)...)}
+	return &StepError{ExitCode: out.ExitCode, TimedOut: out.TimedOut, Err: w.at(w.step.RunPos, text, slices.Concat(hints, w.networkHints(out), w.hiddenHints())...)}
 }
 
 // hiddenHints say what of the project the step looked for and was not shown, or how

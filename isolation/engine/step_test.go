@@ -225,6 +225,39 @@ func TestTimeout(t *testing.T) {
 	}
 }
 
+// TestLimitsThatWereMet: who fails by a limit is told which, and where it stands.
+func TestLimitsThatWereMet(t *testing.T) {
+	for _, test := range []struct {
+		name, limits string
+		outcome      executor.Outcome
+		want, hint   string
+	}{
+		{"killed", "{memory: 64MB}", executor.Outcome{ExitCode: 137, Met: []string{"memory"}},
+			"the command was killed at its memory limit of 64 MB", "raise limits.memory, which stands at attest.yaml:3:50"},
+		{"something that it ran", "{memory: 64MiB}", executor.Outcome{ExitCode: 2, Met: []string{"memory"}},
+			"exit code 2: something that it ran was killed at its memory limit of 64 MiB", "attest.yaml:3:50"},
+		{"by no limit of its own", "{}", executor.Outcome{ExitCode: 137, Met: []string{"memory"}},
+			"the command was killed for want of memory", "raise limits.memory"},
+		{"by itself", "{memory: 64MB}", executor.Outcome{ExitCode: 137}, "exit code 137 (signal 9)", ""},
+		{"processes", "{pids: 9}", executor.Outcome{ExitCode: 2, Met: []string{"pids"}}, "limit of 9 processes", "raise limits.pids, which stands at attest.yaml:3:48"},
+		{"a file", "{file_size: 3KB}", executor.Outcome{ExitCode: 153}, "killed at its limit of 3 KB for the size of a file", "limits.file_size"},
+		{"stopped", "{memory: 64MB}", executor.Outcome{ExitCode: 124, TimedOut: true, Met: []string{"memory"}}, "timeout", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			p := newProject(t, "steps: {s: {run: x, inputs: [], limits: "+test.limits+"}}\n", nil, nil)
+			p.options.Executors[pipeline.Process] = outcome{test.outcome}
+			_, err := p.fail()
+			all := source.All(err)
+			if len(all) != 1 || !strings.Contains(all[0].Msg, test.want) || all[0].Pos.Line != 3 {
+				t.Fatalf("error is %v, want %q", err, test.want)
+			}
+			if hints := strings.Join(all[0].Hints, "\n"); !strings.Contains(hints, test.hint) || test.hint == "" && hints != "" {
+				t.Errorf("hints %q, want %q", hints, test.hint)
+			}
+		})
+	}
+}
+
 // outcome is an executor that has always the same to say.
 type outcome struct{ executor.Outcome }
 

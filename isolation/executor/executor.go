@@ -145,6 +145,10 @@ type Outcome struct {
 	// Unexpected are paths of the project that the step wrote outside its
 	// outputs, Modified are inputs that it changed: ordered.
 	Unexpected, Modified []string
+	// Met are the limits that a command which failed ran into, by their names in
+	// attest.yaml, ordered, as far as the level is told: something of the step was
+	// killed for "memory", or could not start for "pids".
+	Met []string
 	// Varied names what a Variation really changed, ordered.
 	Varied []string
 	// Refused is what a recorded network did not let the step ask for, in the

@@ -106,17 +106,17 @@ func someCPUs(n int, next *atomic.Uint64) []int {
 	return chosen
 }
 
-// explain tells the user of a step that failed which limit it met.
-func (l *limits) explain(out executor.Outcome, streams executor.Streams) {
-	if out.ExitCode == 0 || streams.Stderr == nil {
-		return
-	}
+// names returns the limits that the step ran into, as attest.yaml calls them.
+func (l *limits) names() []string {
+	var all []string
 	for _, control := range l.met() {
 		switch control {
 		case ControlMemoryLimit:
-			fmt.Fprintf(streams.Stderr, "attest: the step used more than the %d bytes that limits.memory allows\n", l.job.Memory)
+			all = append(all, pipeline.LimitMemory)
 		case ControlPIDsLimit:
-			fmt.Fprintf(streams.Stderr, "attest: the step was to have more than the %d processes that limits.pids allows\n", l.job.PIDs)
+			all = append(all, pipeline.LimitPIDs)
 		}
 	}
+	slices.Sort(all)
+	return all
 }

@@ -192,7 +192,9 @@ func (e *Executor) startWith(ctx context.Context, p protection, at place, job ex
 		return executor.Outcome{}, errors.New("under --strict: the kernel could not tell everything that the step read")
 	}
 	slices.Sort(outcome.Controls)
-	l.explain(outcome, streams)
+	if outcome.ExitCode != 0 {
+		outcome.Met = l.names()
+	}
 	return outcome, nil
 }
 

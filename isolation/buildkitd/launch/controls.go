@@ -12,6 +12,11 @@ const (
 	ControlPIDsLimit     = "pids-limit"
 )
 
+// MemoryLimitMet is the name of a piece of progress by which the engine tells that a
+// process of a container that failed was killed at its limit of memory. A step has
+// no say in these; what it prints travels as a log.
+const MemoryLimitMet = "attest-limit memory"
+
 // The worlds that a step's definition asks for by the host name that it gives
 // the step: one with as much fixed as the engine can, whose host name is the
 // usual one, and one in which a second run is to leave the same as the first.

@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/attest-pipeline/attest/isolation/pressure"
 )
 
 const cgroup = "/cgroup/step"
@@ -40,7 +42,7 @@ func (o Order) run(control *conn) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	if err := o.relieve(cgroup); err != nil {
+	if err := o.watchMemory(); err != nil {
 		return outcome{}, err
 	}
 	process, err := os.StartProcess("/proc/self/exe", []string{"attest-guest", stepArg}, &os.ProcAttr{
@@ -112,6 +114,18 @@ func (o Order) makeCgroup() (*os.File, error) {
 		}
 	}
 	return os.Open(cgroup)
+}
+
+// watchMemory sees to it that the step ends when it fills its memory.
+func (o Order) watchMemory() error {
+	if o.Memory == 0 {
+		return nil
+	}
+	const most = 90 // percent
+	_, err := pressure.Watch(pressure.Group{Pressure: cgroup, Processes: cgroup, Full: func() bool {
+		return pressure.Stat(cgroup, "anon")*100 >= o.Memory*most
+	}})
+	return err // the watch ends with the machine
 }
 
 // pipe is one pipe: what is written to in comes out.

@@ -31,6 +31,9 @@ func main() {
 			fail(err)
 		}
 		time.Sleep(time.Hour)
+	case "thrash": // BYTES of memory, beside a file that is read again and again
+		n, _ := strconv.Atoi(args[0])
+		thrash(n)
 	case "look": // what a step can see without being given it
 		look()
 	case "lines": // N
