@@ -21,8 +21,8 @@ func (p *parser) finish(t *top) {
 		d.Limits, d.LimitPos = limits.Limits, limits.pos
 		d.Attestation.Reproducible = d.Attestation.Reproducible || t.Attestation.RequireReproducible
 		p.mergeEnv(t, d)
-		p.checkSecrets(d)
 		p.level(t, d)
+		p.checkSecrets(d)
 	}
 	p.checkNeeds(t.steps, index)
 	p.checkPaths(t.steps, index)

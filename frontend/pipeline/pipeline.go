@@ -11,6 +11,7 @@
 package pipeline
 
 import (
+	"strings"
 	"time"
 
 	"github.com/attest-pipeline/attest/attestation/digest"
@@ -106,11 +107,18 @@ const (
 type Secret struct {
 	Name    string // of the variable that holds it, where Mount is empty
 	Env     string // a variable of the caller's environment
-	File    string // a file of the host, relative to the project or absolute
+	File    string // a file of the host, relative to the project, absolute, or after ~/ in the caller's home
 	Command string // a script for /bin/sh -e -c whose output is the secret
-	Mount   string // the absolute path of a file in the step that holds it
+	Mount   string // the path of a file in the step that holds it: absolute, or after ~/ in the step's home
 	Pos     source.Pos
 }
+
+// InHome reports whether the secret is mounted in the step's home, which process
+// steps alone are known to have.
+func (s Secret) InHome() bool { return strings.HasPrefix(s.Mount, inHome) }
+
+// inHome begins paths in a home.
+const inHome = "~/"
 
 // CacheFolder is a folder that a step finds as the last step that named it left
 // it: what a package manager downloaded. What it holds does not enter the key.

@@ -16,7 +16,13 @@ var secretKeys = []key[Secret]{
 	}},
 	{"file", func(p *parser, f field, s *Secret) { s.File, _ = p.filled(f) }},
 	{"command", func(p *parser, f field, s *Secret) { s.Command, _ = p.filled(f) }},
-	{"mount", func(p *parser, f field, s *Secret) { s.Mount, _ = p.stepPath(f) }},
+	{"mount", func(p *parser, f field, s *Secret) {
+		if text, ok := p.filled(f); ok && strings.HasPrefix(text, inHome) {
+			s.Mount = p.homePath(f, text)
+			return
+		}
+		s.Mount, _ = p.stepPath(f)
+	}},
 }
 
 // readSecrets reads secrets: a mapping of names to where they come from.
@@ -98,12 +104,30 @@ func (p *parser) stepPath(f field) (string, bool) {
 	return clean, true
 }
 
+// homePath returns a path in a step's home, empty where it is none.
+func (p *parser) homePath(f field, s string) string {
+	clean := path.Clean(strings.TrimLeft(strings.TrimPrefix(s, inHome), "/"))
+	switch {
+	case clean == "." || slices.Contains(strings.Split(s, "/"), ".."):
+		p.report(p.at(f.value), f.name+" must be a file in the step's home, not "+show(s), "write for instance ~/.netrc")
+	case len(s) > maxPath || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }):
+		p.report(p.at(f.value), f.name+" is not a path: "+show(s), "write for instance ~/.netrc")
+	default:
+		return inHome + clean
+	}
+	return ""
+}
+
 // within reports whether one clean absolute path is the other or below it.
 func within(p, dir string) bool { return p == dir || strings.HasPrefix(p, dir+"/") }
 
 // checkSecrets reports variables that are both a secret and something else.
 func (p *parser) checkSecrets(d *draft) {
 	for _, s := range d.Secrets {
+		if s.InHome() && d.Isolation != Process {
+			p.report(s.Pos, "the secret "+show(s.Name)+" is mounted in the step's home, and where that is in its image nobody knows",
+				"write an absolute path, as /root/"+strings.TrimPrefix(s.Mount, inHome))
+		}
 		if s.Mount != "" {
 			continue
 		}

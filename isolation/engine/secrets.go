@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -48,20 +49,44 @@ func (w *walk) readSecrets(ctx context.Context) error {
 func (r *run) secretValue(ctx context.Context, s pipeline.Secret) ([]byte, error) {
 	switch {
 	case s.Env != "":
-		for i := len(r.Environ) - 1; i >= 0; i-- { // the last one counts, as for exec
-			if value, ok := strings.CutPrefix(r.Environ[i], s.Env+"="); ok {
-				return []byte(value), nil
-			}
+		value, ok := r.variable(s.Env)
+		if !ok {
+			return nil, fmt.Errorf("the environment has no %s", s.Env)
 		}
-		return nil, fmt.Errorf("the environment has no %s", s.Env)
+		return []byte(value), nil
 	case s.File != "":
-		name := s.File
-		if !filepath.IsAbs(name) {
-			name = filepath.Join(r.Root, filepath.FromSlash(name))
+		name, err := r.secretPath(s.File)
+		if err != nil {
+			return nil, err
 		}
 		return readSecretFile(name)
 	default:
 		return r.secretOutput(ctx, s.Command)
+	}
+}
+
+// variable looks up a variable of the caller's environment.
+func (r *run) variable(name string) (string, bool) {
+	for _, v := range slices.Backward(r.Environ) { // the last one counts, as for exec
+		if value, ok := strings.CutPrefix(v, name+"="); ok {
+			return value, true
+		}
+	}
+	return "", false
+}
+
+// secretPath returns the path of the file that a secret comes from.
+func (r *run) secretPath(name string) (string, error) {
+	below, inHome := strings.CutPrefix(name, "~/")
+	switch home, _ := r.variable("HOME"); {
+	case inHome && !filepath.IsAbs(home):
+		return "", fmt.Errorf("%s: the environment has no HOME", name)
+	case inHome:
+		return filepath.Join(home, filepath.FromSlash(below)), nil
+	case filepath.IsAbs(name):
+		return name, nil
+	default:
+		return filepath.Join(r.Root, filepath.FromSlash(name)), nil
 	}
 }
 

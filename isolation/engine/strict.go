@@ -24,9 +24,13 @@ func (w *walk) refuseUnderStrict() error {
 		return w.at(c.Pos, fmt.Sprintf("the cache %s is refused under --strict: what is in it is nobody's output", c.Name),
 			"fetch what the step needs in a step of its own, and make that an output")
 	}
-	if w.step.Network == pipeline.NetworkOpen {
+	switch w.step.Network {
+	case pipeline.NetworkOpen:
 		return w.at(w.step.NetworkPos, "network: open is refused under --strict: nobody knows what came over it",
 			"write network: recorded")
+	case pipeline.NetworkHost:
+		return w.at(w.networkPos(), "the host's network is refused under --strict: nobody knows what came over it",
+			"write network: none, or give the step an image and network: recorded")
 	}
 	return nil
 }

@@ -9,7 +9,7 @@ import (
 // Secret is something that a step is handed.
 type Secret struct {
 	Name  string // of the variable that holds it, where Mount is empty
-	Mount string // the absolute path of the file in the step that holds it
+	Mount string // the path of the file in the step that holds it: absolute, or for a process after ~/ in its home
 	Value SecretValue
 }
 

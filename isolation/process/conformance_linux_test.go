@@ -55,7 +55,7 @@ func testConformance(t *testing.T, init string) {
 // always are the controls of a machine that grants namespaces.
 func always() []string {
 	return []string{
-		process.ControlIPCNamespace, process.ControlKeysHidden, process.ControlMountNamespace,
+		process.ControlCredentialsHidden, process.ControlIPCNamespace, process.ControlKeysHidden, process.ControlMountNamespace,
 		process.ControlNoNewPrivileges, process.ControlUserNamespace, process.ControlUTSNamespace,
 	}
 }

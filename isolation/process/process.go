@@ -70,8 +70,9 @@
 //
 // # What is out of its reach
 //
-// The project's .attest and what [Options.Hide] lists: in the step's mount
-// namespace an empty folder stands in their place, at every path by which a
+// The project's .attest, what [Options.Hide] lists, and the files in which
+// programs keep credentials (credentials.go): in the step's mount namespace an
+// empty folder stands in their place, or /dev/null, at every path by which a
 // mount shows them. The mounts belong to a user namespace in which the command
 // lacks the capabilities to take them away or to look into a process that could;
 // in a user namespace that it makes itself they are locked. This holds for root
@@ -112,7 +113,11 @@ import (
 // The controls that an outcome of this level can name.
 const (
 	// ControlKeysHidden says that .attest and Options.Hide were out of reach.
-	ControlKeysHidden     = "keys-hidden"
+	ControlKeysHidden = "keys-hidden"
+	// ControlCredentialsHidden says the same of what this machine holds of
+	// well-known files with credentials.
+	ControlCredentialsHidden = "credentials-hidden"
+
 	ControlIPCNamespace   = "ipc-namespace"
 	ControlMountNamespace = "mount-namespace"
 	ControlPIDNamespace   = "pid-namespace"
@@ -207,6 +212,7 @@ type Executor struct {
 	options Options
 	keepers keepers
 	homes   homes
+	vault   vault
 }
 
 var _ executor.Executor = (*Executor)(nil)

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/attest-pipeline/attest/isolation/executor"
 	"github.com/attest-pipeline/attest/isolation/process/stepinit"
@@ -16,10 +17,13 @@ import (
 // files returns the files that a step is handed, at paths that its init can
 // mount them at. What the step leaves, and folders that outlive it, must not get
 // one: not even an empty file of the name.
-func files(job executor.Job, v stepinit.View) ([]stepinit.File, error) {
+func files(job executor.Job, env []string, v stepinit.View) ([]stepinit.File, error) {
 	var all []stepinit.File
 	for _, s := range mounted(job) {
-		path, err := placeFor(s.Mount, v)
+		path, err := mountPath(s.Mount, env)
+		if err == nil {
+			path, err = placeFor(path, v)
+		}
 		if err != nil {
 			return nil, &executor.HintedError{
 				Err:   fmt.Errorf("secret %s cannot be mounted at %s: %w", s.Name, s.Mount, err),
@@ -29,6 +33,19 @@ func files(job executor.Job, v stepinit.View) ([]stepinit.File, error) {
 		all = append(all, stepinit.File{Path: path, Content: s.Value.Reveal()})
 	}
 	return all, nil
+}
+
+// mountPath returns the absolute path of a mount, which may be in the step's home.
+func mountPath(path string, env []string) (string, error) {
+	rest, inHome := strings.CutPrefix(path, "~/")
+	if !inHome {
+		return path, nil
+	}
+	home := homeIn(env)
+	if home == "" {
+		return "", errors.New("the step's environment has no HOME")
+	}
+	return filepath.Join(home, rest), nil
 }
 
 // placeFor returns the path by which an init finds the place of a file: without

@@ -60,7 +60,7 @@ func (p protection) controls() []string {
 		space   uintptr
 		control string
 	}{
-		{unix.CLONE_NEWNS, ControlKeysHidden}, {unix.CLONE_NEWNS, ControlMountNamespace},
+		{unix.CLONE_NEWNS, ControlKeysHidden}, {unix.CLONE_NEWNS, ControlCredentialsHidden}, {unix.CLONE_NEWNS, ControlMountNamespace},
 		{unix.CLONE_NEWIPC, ControlIPCNamespace}, {unix.CLONE_NEWPID, ControlPIDNamespace},
 		{unix.CLONE_NEWUSER, ControlUserNamespace}, {unix.CLONE_NEWUTS, ControlUTSNamespace},
 	} {
@@ -293,7 +293,7 @@ func (e *Executor) order(p protection, at place, job executor.Job, c *command) (
 		return stepinit.Order{}, errNoMounts(job, "no overlay of the project is to be had")
 	}
 	o := stepinit.Order{
-		Argv: argv, Env: c.env, Dir: c.dir, Hide: slices.Concat(c.hide, doors(os.Getuid())),
+		Argv: argv, Env: c.env, Dir: c.dir, Hide: slices.Concat(c.hide, doors(os.Getuid()), e.credentials(job.Root, c.env)),
 		Spaces: uint64(p.spaces &^ unix.CLONE_NEWUSER), // the keeper is in that one
 	}
 	if job.Network == pipeline.NetworkNone {
@@ -313,7 +313,7 @@ func (e *Executor) order(p protection, at place, job executor.Job, c *command) (
 			}
 			o.View.Writable = append(o.View.Writable, cache.Path)
 		}
-		if o.Files, err = files(job, o.View); err != nil {
+		if o.Files, err = files(job, c.env, o.View); err != nil {
 			return stepinit.Order{}, err
 		}
 	} else {

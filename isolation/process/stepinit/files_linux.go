@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -89,7 +90,7 @@ func filesInMemory(files []File) (trees []int, err error) {
 func (o *Order) placeFile(path string, tree int) (beside []string, err error) {
 	parent := ""
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-		if !o.View.own(path) {
+		if !o.View.own(path) || o.hides(path) {
 			parent = nearest(path)
 			if beside, err = standIn(parent); err != nil {
 				return nil, err
@@ -109,6 +110,12 @@ func (o *Order) placeFile(path string, tree int) (beside []string, err error) {
 		return nil, nil
 	}
 	return beside, setReadOnly(parent, 0)
+}
+
+// hides reports whether a path lies in a folder that is hidden, in whose place
+// nothing can be made.
+func (o *Order) hides(path string) bool {
+	return slices.ContainsFunc(o.Hide, func(dir string) bool { return strings.HasPrefix(path, dir+"/") })
 }
 
 // own reports whether what is made at a path goes away with the step.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/attest-pipeline/attest/attestation/keys"
@@ -31,7 +32,7 @@ type runCmd struct {
 	Verify    *bool    `negatable:"" help:"Verify the receipt after the run."`
 	NoCache   bool     `help:"Run every step, and keep no result."`
 	Expect    bool     `name:"expect-cached" help:"Fail where a step would have to run, and run none."`
-	Strict    bool     `help:"Hide from steps what they do not declare, and fail where they do what they did not declare."`
+	Strict    bool     `help:"Hide from steps what they do not declare, the network included, and fail where they do what they did not declare."`
 	Trace     bool     `help:"Say which files and programs steps looked for and did not find, and which inputs they did not read; attest init --from-trace declares what they used."`
 	Determ    *bool    `name:"deterministic" negatable:"" help:"Fix what steps would take from the world: the time of the source, host name, environment. The receipt's controls say what is fixed."`
 	Replay    bool     `name:"replay-logs" help:"Show what a step printed when its cached result was made."`
@@ -80,6 +81,9 @@ func (c *runCmd) Run(ctx context.Context, env *Env) error {
 	}
 	if p, err = atLevel(p, settings.Get(config.Isolation).Value); err != nil {
 		return err
+	}
+	if c.Strict {
+		p = withoutHostNetwork(p)
 	}
 	planned, err := plan.New(p, c.Steps...)
 	if err != nil {
@@ -341,18 +345,26 @@ func atLevel(p *pipeline.Pipeline, level string) (*pipeline.Pipeline, error) {
 		want := pipeline.Isolation(level)
 		switch {
 		case s.Isolation == want:
-		case want == pipeline.Process && (s.Network == pipeline.NetworkRecorded || len(s.Caches) > 0):
-			errs = append(errs, fmt.Errorf("--isolation %s: step %s asks for what a process does not have", level, s.Name))
+		case want == pipeline.Process && (s.Network == pipeline.NetworkRecorded || len(s.Caches) > 0),
+			want != pipeline.Process && slices.ContainsFunc(s.Secrets, pipeline.Secret.InHome):
+			errs = append(errs, fmt.Errorf("--isolation %s: step %s asks for what it does not have there", level, s.Name))
 		case want == pipeline.Process:
-			s.Isolation, s.Image, s.Network = want, "", pipeline.NetworkHost
+			s.Isolation, s.Image = want, ""
+			if s.NetworkPos.IsZero() || s.Network == pipeline.NetworkOpen {
+				s.Network = pipeline.NetworkHost
+			}
 		case s.Image == "" && p.Image == "":
 			errs = append(errs, fmt.Errorf("--isolation %s: step %s names no image to run in", level, s.Name))
 		default:
 			if s.Image == "" {
 				s.Image = p.Image
 			}
-			if s.Network == pipeline.NetworkHost {
+			switch {
+			case s.Network != pipeline.NetworkHost:
+			case s.NetworkPos.IsZero():
 				s.Network = pipeline.NetworkNone
+			default:
+				s.Network = pipeline.NetworkOpen
 			}
 			s.Isolation = want
 		}
@@ -362,4 +374,17 @@ func atLevel(p *pipeline.Pipeline, level string) (*pipeline.Pipeline, error) {
 		return nil, &usageError{err: err, hints: []string{"choose a level that every step can have; those other than process need an image"}}
 	}
 	return &moved, nil
+}
+
+// withoutHostNetwork returns the pipeline with no network for process steps that
+// do not say which they want.
+func withoutHostNetwork(p *pipeline.Pipeline) *pipeline.Pipeline {
+	strict := *p
+	strict.Steps = slices.Clone(p.Steps)
+	for i := range strict.Steps {
+		if s := &strict.Steps[i]; s.Network == pipeline.NetworkHost && s.NetworkPos.IsZero() {
+			s.Network = pipeline.NetworkNone
+		}
+	}
+	return &strict
 }
