@@ -136,6 +136,9 @@ func (w *walk) outdated(ctx context.Context, made stepFacts) string {
 	if appeared := w.appeared(made); len(appeared) > 0 {
 		return "there now, and looked for in vain before: " + some(appeared)
 	}
+	if why := w.elsewhere(made); why != "" {
+		return why
+	}
 	if len(made.Programs) == 0 {
 		return ""
 	}

@@ -181,6 +181,8 @@ type run struct {
 	source *repository
 	key    func() ([]byte, error) // of the hashes of secrets
 
+	searches searches
+
 	mu      sync.Mutex
 	outputs []landed // by place in the plan
 }

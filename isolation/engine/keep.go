@@ -97,7 +97,8 @@ func (w *walk) keep(ctx context.Context) {
 	w.doing("storing the result")
 	facts, err := json.Marshal(stepFacts{
 		Schema: factsSchema, Step: w.step.Name, Isolation: w.facts.Isolation, Network: w.facts.Network,
-		Strict: w.run.Strict, Traced: w.traces(), Log: w.facts.Log, findings: w.findings(),
+		Strict: w.run.Strict, Traced: w.traces(), Log: w.facts.Log,
+		Named: w.named(), findings: w.findings(),
 	})
 	if err == nil {
 		result := cache.Result{
@@ -125,6 +126,8 @@ type stepFacts struct {
 	Strict    bool          `json:"strict"`
 	Traced    bool          `json:"traced,omitempty"`
 	Log       digest.Digest `json:"log"`
+	// Named are the names that led to the programs which were executed.
+	Named map[string]string `json:"named,omitempty"`
 	findings
 }
 

@@ -5,21 +5,35 @@ package process
 import (
 	"os"
 	"os/user"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/attest-pipeline/attest/frontend/pipeline"
 )
 
+// SearchPath returns the folders in which a step finds programs, in order: those of
+// its PATH that are absolute. environ is [Options.Environ], declared are the
+// variables of the job.
+func SearchPath(environ []string, declared []pipeline.Var) []string {
+	list := caller(environ, "PATH")
+	for _, v := range declared {
+		if v.Name == "PATH" {
+			list = v.Value
+		}
+	}
+	return slices.DeleteFunc(filepath.SplitList(list), func(dir string) bool { return !filepath.IsAbs(dir) })
+}
+
 // environment returns the whole environment of a command: the base, with what
 // the step declares over it, ordered by name.
 func (e *Executor) environment(declared []pipeline.Var) []string {
 	vars := map[string]string{
-		"HOME": e.caller("HOME"),
+		"HOME": caller(e.options.Environ, "HOME"),
 		"LANG": "C.UTF-8",
-		"PATH": e.caller("PATH"),
+		"PATH": caller(e.options.Environ, "PATH"),
 		"TERM": "dumb",
-		"USER": e.caller("USER"),
+		"USER": caller(e.options.Environ, "USER"),
 	}
 	for _, v := range declared {
 		vars[v.Name] = v.Value
@@ -34,8 +48,8 @@ func (e *Executor) environment(declared []pipeline.Var) []string {
 
 // caller returns a variable of the caller's environment, or what the system
 // says where the caller has none.
-func (e *Executor) caller(name string) string {
-	for _, entry := range slices.Backward(e.options.Environ) {
+func caller(environ []string, name string) string {
+	for _, entry := range slices.Backward(environ) {
 		if value, ok := strings.CutPrefix(entry, name+"="); ok && value != "" {
 			return value
 		}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package engine_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/attest-pipeline/attest/isolation/event"
+	"github.com/attest-pipeline/attest/isolation/executor"
+)
+
+// A program that comes to be in PATH before the one that ran, or where none was, is
+// a reason to run again: also where the name was that of a link.
+func TestProgramsByName(t *testing.T) {
+	dir := t.TempDir()
+	early, late, tool := filepath.Join(dir, "early"), filepath.Join(dir, "late"), filepath.Join(dir, "lib", "gcc-12")
+	put := func(name string, mode os.FileMode) func() {
+		return func() {
+			t.Helper()
+			if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(name, []byte("#!/bin/sh\n"), mode); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, c := range []struct {
+		name, reason string
+		change       func()
+	}{
+		{"nothing", "", func() {}},
+		{"another name", "", put(filepath.Join(early, "clang"), 0o755)},
+		{"later in PATH", "", put(filepath.Join(late, "tool"), 0o755)},
+		{"no program", "", put(filepath.Join(early, "gcc"), 0o644)},
+		{"a program of the same name", "another program is found: EARLY/gcc in place of TOOL", put(filepath.Join(early, "gcc"), 0o755)},
+		{"one by the name of a link", "another program is found: EARLY/cc in place of TOOL", put(filepath.Join(early, "cc"), 0o755)},
+		{"one that was not there", "there now, and looked for in vain before: LATE/pandoc", put(filepath.Join(late, "pandoc"), 0o755)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for _, d := range []string{early, late} {
+				if err := os.RemoveAll(d); err != nil {
+					t.Fatal(err)
+				}
+			}
+			put(tool, 0o755)()
+			put(filepath.Join(late, "README"), 0o644)()
+			for _, name := range []string{"cc", "gcc"} {
+				if err := os.Symlink(tool, filepath.Join(late, name)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(20 * time.Millisecond)
+			p, ran, _ := found(t, "env: {A: b}", executor.Outcome{Programs: []executor.File{{Path: tool}}, MissingPrograms: []string{"pandoc"}})
+			p.options.Environ = []string{"PATH=nowhere:" + early + ":" + late}
+			p.run()
+			ran.take()
+			c.change()
+			reason := ""
+			p.options.Sink = event.SinkFunc(func(e event.Event) {
+				p.events.Emit(e)
+				if f, ok := e.Body.(event.StepFinished); ok {
+					reason = f.Reason
+				}
+			})
+			p.run()
+			want := strings.NewReplacer("EARLY", early, "LATE", late, "TOOL", tool).Replace(c.reason)
+			if again := ran.take() != ""; again != (want != "") || reason != want {
+				t.Errorf("ran again: %t, reason %q, want %q", again, reason, want)
+			}
+		})
+	}
+}
