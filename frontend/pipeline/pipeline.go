@@ -102,6 +102,12 @@ const (
 	LimitFileSize = "file_size"
 )
 
+// DefaultPIDs is how many processes and threads a step may have at one time that
+// says nothing of it, where its level can hold it to a number: enough for every
+// build, and so few that the machine survives a step that starts itself again and
+// again.
+const DefaultPIDs = 8192
+
 // Secret is something that a step is handed and that no record may hold. One of
 // Env, File and Command says where it comes from.
 type Secret struct {

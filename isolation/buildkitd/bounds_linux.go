@@ -18,13 +18,13 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/isolation/buildkitd/launch"
 )
 
 // What a step may take that says nothing of limits: enough for every build, and
 // so little that the machine survives a step that has lost its way.
 const (
-	defaultPIDs   = 8192
 	memoryPercent = 90  // of this machine's memory
 	oomScore      = 500 // of a step, so that the kernel ends it before others
 )
@@ -153,7 +153,7 @@ func (b bounds) apply(spec *specs.Spec, meta executor.Meta) error {
 	if err := b.applyCPUs(res, asked); err != nil {
 		return err
 	}
-	processes := int64(defaultPIDs)
+	processes := int64(pipeline.DefaultPIDs)
 	i := slices.IndexFunc(meta.Ulimit, func(l *pb.Ulimit) bool { return l.Name == "nproc" })
 	if i >= 0 {
 		processes = meta.Ulimit[i].Hard

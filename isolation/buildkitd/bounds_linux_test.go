@@ -3,19 +3,18 @@
 package buildkitd
 
 import (
-	"context"
 	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/moby/buildkit/executor"
 	"github.com/moby/buildkit/solver/pb"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
-	"golang.org/x/sys/unix"
+
+	"github.com/attest-pipeline/attest/frontend/pipeline"
 )
 
 // write makes files, with the folders above them.
@@ -117,7 +116,7 @@ func TestBounds(t *testing.T) {
 			t.Fatal(err)
 		}
 		res := spec.Linux.Resources
-		if *res.Memory.Limit != 900 || res.Memory.Swap != nil || *res.Pids.Limit != defaultPIDs || res.CPU != nil {
+		if *res.Memory.Limit != 900 || res.Memory.Swap != nil || *res.Pids.Limit != pipeline.DefaultPIDs || res.CPU != nil {
 			t.Errorf("got %+v %+v %+v", res.Memory, res.Pids, res.CPU)
 		}
 	})
@@ -140,40 +139,5 @@ func TestPick(t *testing.T) {
 		if got := b.pick(2); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
-	}
-}
-
-// TestDiskReserve fills a small file system of its own while a step would run.
-func TestDiskReserve(t *testing.T) {
-	if testing.Short() {
-		t.Skip("mounts")
-	}
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID, "size=16m"); err != nil {
-		if os.Getenv("ATTEST_REQUIRE_BUILDKIT") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
-	ctx, stop := guardDisk(t.Context(), dir)
-	defer stop()
-	time.Sleep(2 * diskCheck)
-	if err := context.Cause(ctx); err != nil {
-		t.Fatalf("stopped with 16 MB free: %v", err)
-	}
-	write(t, dir, map[string]string{"large": string(make([]byte, 12<<20))})
-	select {
-	case <-ctx.Done():
-	case <-time.After(10 * time.Second):
-		t.Fatal("less than half of what was free is left, and nobody noticed")
-	}
-	var full *diskError
-	if !errors.As(context.Cause(ctx), &full) || full.free >= 8<<20 {
-		t.Errorf("stopped because of %v", context.Cause(ctx))
 	}
 }

@@ -21,6 +21,8 @@ import (
 	"github.com/moby/buildkit/executor"
 	gatewayapi "github.com/moby/buildkit/frontend/gateway/pb"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/attest-pipeline/attest/isolation/diskspace"
 )
 
 const (
@@ -126,7 +128,7 @@ func (c container) pid() int {
 
 // outcome turns the runtime's end into what BuildKit expects.
 func (c container) outcome(ctx context.Context, err error, valid []int) error {
-	var full *diskError
+	var full *diskspace.FullError
 	if cause := context.Cause(ctx); errors.As(cause, &full) {
 		return full
 	} else if cause != nil {

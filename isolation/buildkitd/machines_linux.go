@@ -16,6 +16,7 @@ import (
 	"github.com/moby/buildkit/util/progress"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/attest-pipeline/attest/isolation/diskspace"
 	"github.com/attest-pipeline/attest/isolation/vm"
 	"github.com/attest-pipeline/attest/isolation/vm/guest"
 )
@@ -68,7 +69,7 @@ func (s *steps) runMachine(ctx context.Context, spec *specs.Spec, settings vm.Se
 		}
 	}
 	code, err := s.machines.Run(ctx, run)
-	var full *diskError
+	var full *diskspace.FullError
 	switch {
 	case errors.As(context.Cause(ctx), &full):
 		return full

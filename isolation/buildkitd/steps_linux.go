@@ -23,6 +23,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/attest-pipeline/attest/isolation/buildkitd/launch"
+	"github.com/attest-pipeline/attest/isolation/diskspace"
 	"github.com/attest-pipeline/attest/isolation/vm"
 )
 
@@ -105,7 +106,7 @@ func (s *steps) run(ctx context.Context, root executor.Mount, mounts []executor.
 		return err
 	}
 	defer done()
-	guarded, stop := guardDisk(ctx, filepath.Dir(s.dir))
+	guarded, stop := diskspace.Guard(ctx, filepath.Dir(s.dir))
 	defer stop()
 	world.apply(spec, s.bounds)
 	if machine != nil {

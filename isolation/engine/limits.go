@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -36,8 +37,9 @@ func (w *walk) limitError(out executor.Outcome) (text string, hints []string) {
 			text = fmt.Sprintf("the command ended with exit code %d: something that it ran was killed %s", out.ExitCode, limit)
 		}
 		return text, []string{raise(pipeline.LimitMemory, at.Memory)}
-	case slices.Contains(out.Met, pipeline.LimitPIDs) && limits.PIDs > 0:
-		return fmt.Sprintf("the command ended with exit code %d: it was to have more than its limit of %d processes and threads", out.ExitCode, limits.PIDs),
+	case slices.Contains(out.Met, pipeline.LimitPIDs):
+		return fmt.Sprintf("the command ended with exit code %d: it was to have more than its limit of %d processes and threads",
+				out.ExitCode, cmp.Or(limits.PIDs, pipeline.DefaultPIDs)),
 			[]string{raise(pipeline.LimitPIDs, at.PIDs)}
 	case limits.FileSize > 0 && out.ExitCode == exitFileSize:
 		return "the command was killed at its limit of " + byteText(limits.FileSize) + " for the size of a file",

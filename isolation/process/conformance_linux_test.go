@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -48,8 +49,21 @@ func testConformance(t *testing.T, init string) {
 		default:
 			f.Controls = slices.Concat(always(), ofView(), landlocked(true), []string{process.ControlPIDNamespace})
 		}
+		f.Controls = append(f.Controls, grouped()...)
+		slices.Sort(f.Controls)
 		return f
 	})
+}
+
+// grouped are the controls of control groups, which hold every step of root to a
+// number of processes.
+func grouped() []string {
+	_, err := os.Stat("/sys/fs/cgroup/pids/cgroup.procs")
+	enabled, _ := os.ReadFile("/sys/fs/cgroup/cgroup.subtree_control")
+	if os.Getuid() != 0 || err != nil && !slices.Contains(strings.Fields(string(enabled)), "pids") {
+		return nil
+	}
+	return []string{process.ControlPIDsLimit}
 }
 
 // always are the controls of a machine that grants namespaces.

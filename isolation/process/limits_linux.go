@@ -3,6 +3,7 @@
 package process
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"slices"
@@ -32,7 +33,9 @@ type limits struct {
 // limit prepares the limits of a job. Under Job.Strict one that cannot be had
 // is an error.
 func (e *Executor) limit(job executor.Job) (*limits, error) {
-	l := &limits{groups: newGroups(job.Limits, groupName(&e.keepers.groups)), job: job.Limits}
+	held := job.Limits
+	held.PIDs = cmp.Or(held.PIDs, pipeline.DefaultPIDs)
+	l := &limits{groups: newGroups(held, groupName(&e.keepers.groups)), job: job.Limits}
 	sweepGroups(l.dirs)
 	for _, g := range l.groups.limits {
 		l.controls = append(l.controls, g.control)

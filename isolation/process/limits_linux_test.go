@@ -3,13 +3,17 @@
 package process_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/attest-pipeline/attest/frontend/pipeline"
+	"github.com/attest-pipeline/attest/isolation/diskspace"
 	"github.com/attest-pipeline/attest/isolation/executor"
 	"github.com/attest-pipeline/attest/isolation/process"
 )
@@ -89,5 +93,48 @@ func TestGroupsAreRemoved(t *testing.T) {
 		if left, _ := filepath.Glob(pattern); len(left) > 0 {
 			t.Errorf("left: %q", left)
 		}
+	}
+}
+
+// A step that says nothing of limits is held to what the machine survives.
+func TestWithoutLimits(t *testing.T) {
+	needNamespaces(t)
+	stdout, _, outcome := limited(t, pipeline.Limits{}, `cat /proc/self/oom_score_adj
+for g in /sys/fs/cgroup/pids/ /sys/fs/cgroup/; do
+	cat $g/$(sed -n 's/^[0-9]*:\(pids\)\{0,1\}:\/\(.*attest-step-.*\)/\2/p' /proc/self/cgroup)/pids.max 2>/dev/null && exit
+done; true`)
+	score, held, _ := strings.Cut(stdout, "\n")
+	if score != "500" {
+		t.Errorf("the kernel counts %q for it when there is no memory left", score)
+	}
+	if len(grouped()) == 0 {
+		t.Skipf("no control groups: %q", outcome.Controls)
+	}
+	// In version 1 a thread of the init counts too.
+	if held := strings.TrimSpace(held); held != "8192" && held != "8193" {
+		t.Errorf("held to %q processes", held)
+	}
+}
+
+// A step is stopped before it has filled the disk that it works on.
+func TestFullDisk(t *testing.T) {
+	needRoot(t)
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID, "size=64m"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	e := process.New(process.Options{})
+	defer e.Close()
+	job := newJob(t, shell(`head -c 40000000 /dev/zero > large; sleep 20; echo went on`))
+	job.Root, job.Staging = dir, filepath.Join(dir, ".attest/tmp/out")
+	if err := os.MkdirAll(job.Staging, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	_, err := e.Run(t.Context(), job, executor.Streams{Stdout: &out})
+	var full *diskspace.FullError
+	if !errors.As(err, &full) || out.String() != "" {
+		t.Errorf("error %v, printed %q", err, &out)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/attest-pipeline/attest/frontend/pipeline"
+	"github.com/attest-pipeline/attest/isolation/diskspace"
 	"github.com/attest-pipeline/attest/isolation/executor"
 	"github.com/attest-pipeline/attest/isolation/process/stepinit"
 )
@@ -137,10 +138,11 @@ func (e *Executor) startIn(ctx context.Context, p protection, root *os.Root, job
 }
 
 func (e *Executor) startWith(ctx context.Context, p protection, at place, job executor.Job, c *command, streams executor.Streams) (executor.Outcome, error) {
-	limited := ctx
+	limited, stop := diskspace.Guard(ctx, job.Root) // where all that it writes lies
+	defer stop()
 	if job.Timeout > 0 {
 		var cancel context.CancelFunc
-		limited, cancel = context.WithTimeoutCause(ctx, job.Timeout, errTimeout)
+		limited, cancel = context.WithTimeoutCause(limited, job.Timeout, errTimeout)
 		defer cancel()
 	}
 	k, release, err := e.keeper(p)

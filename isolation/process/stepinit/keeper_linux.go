@@ -21,6 +21,10 @@ const connection = 3
 // end by themselves.
 const endWithin = time.Second
 
+// oomScore has the kernel end what a step started before other programs of this
+// machine, when there is no memory left: it counts as a half of all memory more.
+const oomScore = "500"
+
 // Main is the whole of a program for which [Is] is true: it plays the part that
 // args name and returns the code to exit with. It must run before anything else
 // that the program does.
@@ -71,6 +75,8 @@ type child struct {
 // keep serves requests until their sender is gone.
 func keep(inNamespaces, closed bool) error {
 	closeOnExec()
+	// What a step starts has it too. Anybody may raise one's own.
+	_ = os.WriteFile("/proc/self/oom_score_adj", []byte(oomScore), 0)
 	if granted, err := greet(inNamespaces, closed); err != nil || !granted {
 		return err
 	}
