@@ -21,7 +21,7 @@ import (
 
 // Discovered inputs are what a step depends on besides its key: files of the
 // project that it read without declaring them, symbolic links that it followed,
-// programs that it executed and, of a step that was traced, files that it looked for
+// programs that it executed, the libraries that those are linked with and, of a step that was traced, files that it looked for
 // in vain. They are known when it has run, are kept with its result, and decide
 // whether that is used again.
 
@@ -39,10 +39,17 @@ func (w *walk) discover(ctx context.Context, out *executor.Outcome) error {
 		if err != nil {
 			return err
 		}
+		libraries := w.librariesOf(out.Programs)
 		more, err := fill(ctx, host.digests, host.root, w.stamp, out.Programs, hostPath)
+		if err == nil {
+			var changed []string
+			changed, err = fill(ctx, host.digests, host.root, w.stamp, libraries, hostPath)
+			more = append(more, changed...)
+		}
 		if err != nil {
 			return fmt.Errorf("reading the programs that the step executed: %w", err)
 		}
+		w.libraries = filesOf(digested(libraries))
 		for _, p := range more {
 			if !w.ownProgram(p) {
 				changed = append(changed, p)
@@ -139,7 +146,7 @@ func (w *walk) outdated(ctx context.Context, made stepFacts) string {
 	if why := w.elsewhere(made); why != "" {
 		return why
 	}
-	if len(made.Programs) == 0 {
+	if len(made.Programs)+len(made.Libraries) == 0 {
 		return ""
 	}
 	host, err := w.run.files.host()
@@ -148,6 +155,9 @@ func (w *walk) outdated(ctx context.Context, made stepFacts) string {
 	}
 	if changed := differing(ctx, host.digests, host.root, made.Programs, hostPath); len(changed) > 0 {
 		return "program changed: " + some(changed)
+	}
+	if changed := differing(ctx, host.digests, host.root, made.Libraries, hostPath); len(changed) > 0 {
+		return "library of a program changed: " + some(changed)
 	}
 	return ""
 }

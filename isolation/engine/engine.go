@@ -39,6 +39,7 @@ import (
 	"github.com/attest-pipeline/attest/frontend/plan"
 	"github.com/attest-pipeline/attest/isolation/event"
 	"github.com/attest-pipeline/attest/isolation/executor"
+	"github.com/attest-pipeline/attest/isolation/library"
 )
 
 // Options say what to run and with what.
@@ -181,7 +182,8 @@ type run struct {
 	source *repository
 	key    func() ([]byte, error) // of the hashes of secrets
 
-	searches searches
+	searches  searches
+	libraries library.Finder
 
 	mu      sync.Mutex
 	outputs []landed // by place in the plan

@@ -98,7 +98,7 @@ func (w *walk) keep(ctx context.Context) {
 	facts, err := json.Marshal(stepFacts{
 		Schema: factsSchema, Step: w.step.Name, Isolation: w.facts.Isolation, Network: w.facts.Network,
 		Strict: w.run.Strict, Traced: w.traces(), Log: w.facts.Log,
-		Named: w.named(), findings: w.findings(),
+		Named: w.named(), Libraries: w.libraries, findings: w.findings(),
 	})
 	if err == nil {
 		result := cache.Result{
@@ -128,6 +128,9 @@ type stepFacts struct {
 	Log       digest.Digest `json:"log"`
 	// Named are the names that led to the programs which were executed.
 	Named map[string]string `json:"named,omitempty"`
+	// Libraries are those that these are linked with: by what they say of
+	// themselves, and not because somebody saw them read.
+	Libraries []receipt.File `json:"libraries,omitempty"`
 	findings
 }
 

@@ -14,6 +14,8 @@ import (
 
 	"github.com/attest-pipeline/attest/attestation/receipt"
 	"github.com/attest-pipeline/attest/attestation/tree"
+	"github.com/attest-pipeline/attest/frontend/pipeline"
+	"github.com/attest-pipeline/attest/isolation/executor"
 	"github.com/attest-pipeline/attest/isolation/process"
 )
 
@@ -90,11 +92,19 @@ func (s *search) look(name string) place {
 // readLinks reads the folders: cc may stand for x86_64-linux-gnu-gcc-12.
 func (s *search) readLinks() map[fileID][]string {
 	links := map[fileID][]string{}
+	read := map[fileID]bool{} // /bin and /usr/bin are often one
 	for _, dir := range s.folders {
-		entries, err := os.ReadDir(dir)
-		if err != nil {
+		info, err := os.Stat(dir)
+		if err != nil || read[idOf(info)] {
 			continue // it need not be there
 		}
+		read[idOf(info)] = true
+		folder, err := os.Open(dir)
+		if err != nil {
+			continue
+		}
+		entries, _ := folder.ReadDir(-1) // as many as can be read
+		_ = folder.Close()
 		for _, e := range entries {
 			if e.Type()&fs.ModeSymlink == 0 {
 				continue
@@ -135,6 +145,13 @@ func (w *walk) search() *search {
 	return w.run.searches.in(process.SearchPath(w.run.Environ, w.env.effective()))
 }
 
+// prepareNames has the folders of PATH read while the command runs, for named.
+func (w *walk) prepareNames() {
+	if s := w.search(); s != nil && w.step.Isolation == pipeline.Process && w.facts.Cache == receipt.Miss {
+		go s.links()
+	}
+}
+
 // named returns the names under which the step's programs are found.
 func (w *walk) named() map[string]string {
 	s := w.search()
@@ -171,4 +188,29 @@ func (w *walk) elsewhere(made stepFacts) string {
 		return "there now, and looked for in vain before: " + some(appeared)
 	}
 	return ""
+}
+
+// librariesOf returns the libraries that the programs are linked with, for a result
+// that may be kept.
+func (w *walk) librariesOf(programs []executor.File) []executor.File {
+	if w.facts.Cache != receipt.Miss {
+		return nil
+	}
+	var paths, searched, preloaded []string
+	for _, p := range programs {
+		paths = append(paths, p.Path)
+	}
+	for _, v := range w.env.effective() {
+		switch v.Name {
+		case "LD_LIBRARY_PATH":
+			searched = strings.FieldsFunc(v.Value, func(r rune) bool { return r == ':' || r == ';' })
+		case "LD_PRELOAD":
+			preloaded = strings.FieldsFunc(v.Value, func(r rune) bool { return r == ':' || r == ' ' })
+		}
+	}
+	var libraries []executor.File
+	for _, p := range w.plain(w.run.libraries.Of(paths, searched, preloaded)) {
+		libraries = append(libraries, executor.File{Path: p})
+	}
+	return libraries
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/attest-pipeline/attest/isolation/event"
 	"github.com/attest-pipeline/attest/isolation/executor"
+	"github.com/attest-pipeline/attest/isolation/library"
 )
 
 // A program that comes to be in PATH before the one that ran, or where none was, is
@@ -73,5 +74,54 @@ func TestProgramsByName(t *testing.T) {
 				t.Errorf("ran again: %t, reason %q, want %q", again, reason, want)
 			}
 		})
+	}
+}
+
+// A library that a program is linked with is part of it.
+func TestLibrariesOfPrograms(t *testing.T) {
+	sh, err := filepath.EvalSymlinks("/bin/sh")
+	if err != nil {
+		t.Skip(err)
+	}
+	var finder library.Finder
+	linked := finder.Of([]string{sh}, nil, nil)
+	if len(linked) == 0 {
+		t.Skip("the shell of this machine is linked with nothing")
+	}
+	text, err := os.ReadFile(linked[len(linked)-1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	lib := filepath.Join(t.TempDir(), "lib.so")
+	put := func(text []byte) {
+		t.Helper()
+		if err := os.WriteFile(lib, text, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	put(text)
+	p, ran, _ := found(t, "env: {LD_PRELOAD: "+lib+"}", executor.Outcome{Programs: []executor.File{{Path: sh}}})
+	reason := ""
+	p.options.Sink = event.SinkFunc(func(e event.Event) {
+		p.events.Emit(e)
+		if f, ok := e.Body.(event.StepFinished); ok {
+			reason = f.Reason
+		}
+	})
+	p.run()
+	ran.take()
+	if p.run(); ran.take() != "" {
+		t.Fatalf("nothing changed, and it ran again: %s", reason)
+	}
+	put(append(text, 0))
+	if p.run(); ran.take() == "" || reason != "library of a program changed: "+lib {
+		t.Errorf("the reason is %q", reason)
+	}
+	if err := os.Remove(lib); err != nil {
+		t.Fatal(err)
+	}
+	if p.run(); ran.take() == "" {
+		t.Error("a library that is gone is the same as before")
 	}
 }

@@ -52,13 +52,14 @@ type walk struct {
 
 	began, ended time.Time // of the command, by the machine's clock
 
-	why      string             // the result of an earlier run is not used
-	unfit    string             // why a result that was found is not used
-	reserved *cache.Reservation // nil where there is none
-	observed *executor.Seen     // what it did in the project; nil where nobody watched
-	unseen   []string           // why the findings of a trace may lack something
-	changed  bool               // the inputs did not stay as they were while the command ran
-	kept     bool               // the result is in the cache
+	why       string             // the result of an earlier run is not used
+	unfit     string             // why a result that was found is not used
+	reserved  *cache.Reservation // nil where there is none
+	observed  *executor.Seen     // what it did in the project; nil where nobody watched
+	unseen    []string           // why the findings of a trace may lack something
+	libraries []receipt.File     // of the programs that it executed
+	changed   bool               // the inputs did not stay as they were while the command ran
+	kept      bool               // the result is in the cache
 }
 
 func newWalk(r *run, i int) *walk {
@@ -239,6 +240,7 @@ func (w *walk) execute(ctx context.Context) error {
 		return err
 	}
 	w.result.Log = w.log.path
+	w.prepareNames()
 	w.began = time.Now()
 	out, err := w.run.Executors[w.step.Isolation].Run(ctx, w.job(), executor.Streams{
 		Stdout: w.log.stream("stdout"), Stderr: w.log.stream("stderr"), Progress: w.progress,
