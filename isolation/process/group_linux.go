@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -82,13 +84,17 @@ type groups struct {
 
 // newGroups makes control groups for the limits, as far as this user may. Those
 // that are in force are named by controls.
-func newGroups(l pipeline.Limits, name string) *groups {
+func (t *groupTree) newGroups(l pipeline.Limits) *groups {
 	g := &groups{}
 	wanted := groupLimits(l)
 	if len(wanted) == 0 {
 		return g
 	}
-	table := readHierarchies()
+	t.once.Do(func() {
+		t.table = readHierarchies()
+		t.table.sweep()
+	})
+	table, name := t.table, t.name()
 	for _, limit := range wanted {
 		if h, ok := table.first(limit.controller); ok {
 			g.addFirst(h, name, limit)
@@ -211,6 +217,19 @@ func (g *groups) close() {
 	}
 }
 
+// groupTree is where the control groups of a run's steps are made. What groups
+// this program is in is found out once. Safe for concurrent use.
+type groupTree struct {
+	once  sync.Once
+	table hierarchies
+	made  atomic.Uint64
+}
+
+// name returns a name for the groups of one step.
+func (t *groupTree) name() string {
+	return fmt.Sprintf("attest-step-%d-%d", os.Getpid(), t.made.Add(1))
+}
+
 // hierarchies says where control groups are, and which of them this program is
 // in.
 type hierarchies struct {
@@ -264,11 +283,6 @@ func readHierarchies() hierarchies {
 	return h
 }
 
-// groupName returns a name for the groups of one step.
-func groupName(n *atomic.Uint64) string {
-	return fmt.Sprintf("attest-step-%d-%d", os.Getpid(), n.Add(1))
-}
-
 // stale reports whether a group is of a program that is gone.
 func stale(name string) bool {
 	rest, ok := strings.CutPrefix(name, "attest-step-")
@@ -280,13 +294,20 @@ func stale(name string) bool {
 	return errors.Is(err, fs.ErrNotExist)
 }
 
-// sweepGroups removes groups that killed programs left beside those of this one.
-func sweepGroups(dirs []string) {
-	for _, dir := range dirs {
-		items, _ := os.ReadDir(filepath.Dir(dir))
+// sweep removes groups that killed programs left where this one makes its own.
+func (h hierarchies) sweep() {
+	parents := slices.Collect(maps.Values(h.firsts))
+	for dir := h.own; dir != "" && h.second != ""; dir = filepath.Dir(dir) {
+		parents = append(parents, dir)
+		if dir == h.second {
+			break
+		}
+	}
+	for _, dir := range parents {
+		items, _ := os.ReadDir(dir)
 		for _, item := range items {
 			if item.IsDir() && stale(item.Name()) {
-				_ = os.Remove(filepath.Join(filepath.Dir(dir), item.Name()))
+				_ = os.Remove(filepath.Join(dir, item.Name()))
 			}
 		}
 	}

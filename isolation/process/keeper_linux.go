@@ -30,7 +30,8 @@ type keepers struct {
 	// 0 before.
 	granted atomic.Int32
 
-	groups atomic.Uint64 // how many control groups were made
+	groups groupTree
+	vault  vault
 	cpus   atomic.Uint64 // how many processors were given out
 }
 

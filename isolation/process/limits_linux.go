@@ -35,18 +35,15 @@ type limits struct {
 func (e *Executor) limit(job executor.Job) (*limits, error) {
 	held := job.Limits
 	held.PIDs = cmp.Or(held.PIDs, pipeline.DefaultPIDs)
-	l := &limits{groups: newGroups(held, groupName(&e.keepers.groups)), job: job.Limits}
-	sweepGroups(l.dirs)
+	l := &limits{groups: e.keepers.groups.newGroups(held), job: job.Limits}
+	missing := l.missing()
+	if len(missing) > 0 && held != job.Limits { // for want of one that nobody asked for, it may be
+		l.close()
+		l = &limits{groups: e.keepers.groups.newGroups(job.Limits), job: job.Limits}
+		missing = l.missing()
+	}
 	for _, g := range l.groups.limits {
 		l.controls = append(l.controls, g.control)
-	}
-	var missing []string
-	for control, value := range map[string]int64{
-		ControlMemoryLimit: job.Limits.Memory, ControlPIDsLimit: int64(job.Limits.PIDs), ControlCPUsLimit: int64(job.Limits.CPUs),
-	} {
-		if value > 0 && !l.has(control) {
-			missing = append(missing, control)
-		}
 	}
 	if job.Strict && len(missing) > 0 {
 		slices.Sort(missing)
@@ -54,6 +51,17 @@ func (e *Executor) limit(job executor.Job) (*limits, error) {
 		return nil, unavailable(missing, "limits need control groups that this user may write to")
 	}
 	return l, nil
+}
+
+// missing are the controls of limits that control groups would hold the step to,
+// and do not.
+func (l *limits) missing() (controls []string) {
+	for _, limit := range groupLimits(l.job) {
+		if !l.has(limit.control) {
+			controls = append(controls, limit.control)
+		}
+	}
+	return controls
 }
 
 // unavailable is the error of a strict step whose protections cannot be had.

@@ -201,7 +201,16 @@ func (o *overlay) script() (name, seen string, err error) {
 func (o *overlay) undo() error { return nil }
 
 func (o *overlay) close() {
-	_ = removeAll(o.dir) // it is temporary, and where it resists the next run removes it
+	// Mostly the step wrote nothing but outputs, which are no longer here.
+	for _, left := range []string{
+		"work/work/incompat/volatile/dirty", "work/work/incompat/volatile", "work/work/incompat", "work/work", // the kernel's
+		stepinit.Work, stepinit.Upper, stepinit.Tmp, "",
+	} {
+		if err := os.Remove(filepath.Join(o.dir, left)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			_ = removeAll(o.dir) // it is temporary, and where it resists the next run removes it
+			return
+		}
+	}
 }
 
 // hide puts the kernel's marks for files that are not there in the place of the

@@ -71,7 +71,7 @@
 // # What is out of its reach
 //
 // The project's .attest, what [Options.Hide] lists, and the files in which
-// programs keep credentials (credentials.go): in the step's mount namespace an
+// programs keep credentials (credentials_linux.go): in the step's mount namespace an
 // empty folder stands in their place, or /dev/null, at every path by which a
 // mount shows them. The mounts belong to a user namespace in which the command
 // lacks the capabilities to take them away or to look into a process that could;
@@ -212,7 +212,6 @@ type Executor struct {
 	options Options
 	keepers keepers
 	homes   homes
-	vault   vault
 }
 
 var _ executor.Executor = (*Executor)(nil)

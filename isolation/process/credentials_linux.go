@@ -78,8 +78,8 @@ func hostCredentials() []string {
 	}
 }
 
-// vault remembers, by the homes that were meant, which credentials are there.
-// The zero value remembers none. Safe for concurrent use.
+// vault remembers, by the homes that were meant, which credentials are there. The
+// zero value remembers none. Safe for concurrent use.
 type vault struct {
 	mu    sync.Mutex
 	known map[string][]string
@@ -92,9 +92,10 @@ type vault struct {
 func (e *Executor) credentials(project string, env []string) []string {
 	homes := []string{homeIn(e.options.Environ), homeIn(env)}
 	key := strings.Join(append(homes, project), "\x00")
-	e.vault.mu.Lock()
-	defer e.vault.mu.Unlock()
-	found, ok := e.vault.known[key]
+	v := &e.keepers.vault
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	found, ok := v.known[key]
 	if ok {
 		return found
 	}
@@ -117,10 +118,10 @@ func (e *Executor) credentials(project string, env []string) []string {
 		_, inside := below(project, path)
 		return inside
 	})
-	if e.vault.known == nil {
-		e.vault.known = map[string][]string{}
+	if v.known == nil {
+		v.known = map[string][]string{}
 	}
-	e.vault.known[key] = found
+	v.known[key] = found
 	return found
 }
 
