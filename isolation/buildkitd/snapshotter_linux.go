@@ -39,5 +39,9 @@ func openOverlay(root string) (snapshots.Snapshotter, error) {
 	if err != nil {
 		return nil, err
 	}
-	return overlay.NewSnapshotter(root, overlay.AsynchronousRemove, overlay.WithMetaStore(meta))
+	s, err := overlay.NewSnapshotter(root, overlay.AsynchronousRemove, overlay.WithMetaStore(meta))
+	if err != nil || !mountsVolatile(root) {
+		return s, err
+	}
+	return volatile{s}, nil
 }

@@ -163,6 +163,7 @@ func (o ordered) under(mounts []mount.Mount) error {
 	if err := unix.Unmount(at, 0); err != nil {
 		return fmt.Errorf("arranging the workspace: unmounting it: %w", err)
 	}
+	forgetVolatile(workOf(options))
 	if err := unix.Mount("overlay", at, "overlay", 0, strings.Join(options, ",")); err != nil {
 		return fmt.Errorf("arranging the workspace: mounting it again: %w", err)
 	}
