@@ -204,9 +204,10 @@ type Seen struct {
 // ExitTimeout is the exit code of a command that ran too long.
 const ExitTimeout = 124
 
-// ErrUnavailable is matched by errors that mean that the level cannot run
-// anything here: no engine, no runc. Such errors say how to get it.
-var ErrUnavailable = errors.New("engine unavailable")
+// ErrUnavailable is matched by errors that mean that the level cannot run a step
+// here as it was promised: no engine, no runc, a protection that the kernel
+// refuses. Such errors say how to get it.
+var ErrUnavailable = errors.New("unavailable")
 
 // HintedError is an error with ways out, each a line that the user can act on.
 type HintedError struct {

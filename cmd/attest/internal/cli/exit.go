@@ -45,7 +45,7 @@ var exitCodes = [...]struct {
 	{exitDenied, "a policy says no"},
 	{exitNotCached, "a step is not in the cache, and --expect-cached says that all are"},
 	{exitInvalid, "attest.yaml, attest.lock or .attest/config.yaml is not valid, or attest.lock lacks what --locked wants"},
-	{exitUnavailable, "the engine that runs container steps cannot be reached or started"},
+	{exitUnavailable, "what the isolation of a step takes is not to be had: an engine, a program, a protection by the kernel"},
 	{exitKey, "a key is missing, unreadable or not to be trusted"},
 	{exitInterrupted, "interrupted; a run's receipt says how far it came"},
 }
