@@ -74,15 +74,6 @@ func (m mounts) aliases(path string) []string {
 	return found
 }
 
-// below reports whether path is dir or lies below it, and what follows dir.
-func below(path, dir string) (rest string, ok bool) {
-	if dir == "/" {
-		return path, true
-	}
-	rest, ok = strings.CutPrefix(path, dir)
-	return rest, ok && (rest == "" || rest[0] == '/')
-}
-
 func join(dir, rest string) string {
 	if dir == "/" {
 		dir = ""

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"strings"
 
 	"github.com/attest-pipeline/attest/isolation/executor"
 )
@@ -75,4 +76,13 @@ func finish(ctx context.Context, at place, out *executor.Outcome, err error) err
 		err = errors.Join(err, at.undo())
 	}
 	return err
+}
+
+// below reports whether path is dir or lies below it, and what follows dir.
+func below(path, dir string) (rest string, ok bool) {
+	if dir == "/" {
+		return path, true
+	}
+	rest, ok = strings.CutPrefix(path, dir)
+	return rest, ok && (rest == "" || rest[0] == '/')
 }
