@@ -48,6 +48,9 @@ func machineSettings(job executor.Job, kernel string) vm.Settings {
 	}
 	if job.Deterministic != nil {
 		s.Clock = job.Deterministic.Epoch.Unix()
+		if job.Network != pipeline.NetworkOpen { // what a step says to others in secret must not be guessed
+			s.Seed = job.Deterministic.Seed
+		}
 	}
 	if v := job.Variation; v != nil {
 		if v.ClockOffset != 0 {
@@ -129,6 +132,10 @@ func machineDemanded(job executor.Job) []string {
 func machineOutcome(o *executor.Outcome, facts vm.Facts, conn *connect.Conn, job executor.Job) {
 	o.Engine = fmt.Sprintf("%s, qemu %s (%s), linux %s", o.Engine, facts.QEMU, facts.Accelerator, facts.Kernel)
 	o.Controls = machineControls(conn, job)
+	if facts.Seeded {
+		o.Controls = append(o.Controls, executor.FixedAddresses, executor.FixedRandom)
+		slices.Sort(o.Controls)
+	}
 	if job.Variation != nil {
 		o.Varied = machineVaries(o.Varied, job.Variation, machineSettings(job, ""))
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -128,6 +129,52 @@ func TestMachineCaches(t *testing.T) {
 	strict.Strict = true
 	if _, err := e.Run(t.Context(), strict, executor.Streams{}); !errors.Is(err, executor.ErrUnavailable) || !strings.Contains(err.Error(), "no-caches") {
 		t.Errorf("a cache under --strict: %v", err)
+	}
+}
+
+// TestMachineRandom: what a deterministic step gets as random is the same in another
+// machine, and nowhere the same twice.
+func TestMachineRandom(t *testing.T) {
+	e := startMachines(t)
+	j := job(imagetest.Busybox(t), t.TempDir(), tree.Tree{}, `
+		{ for i in 1 2; do
+			head -c 16 /dev/urandom | md5sum
+			head -c 300000 /dev/random | md5sum
+			cat /proc/sys/kernel/random/uuid
+			mktemp -u /tmp/x.XXXXXXXXXX
+		done; } >out/values
+		cat /proc/sys/kernel/random/boot_id >out/boot
+		dd if=/dev/urandom bs=200000 count=1 2>/dev/null | wc -c >out/size
+		echo x >/dev/urandom
+		grep stack /proc/self/maps >out/stack
+		grep -c -w -e rdrand -e rdseed /proc/cpuinfo >out/instructions || true`, "out")
+	j.Command.Shell = "mkdir out\n" + j.Command.Shell
+	j.Deterministic = &executor.Determinism{Epoch: time.Unix(1e9, 0), Seed: "0"}
+	one, outcome := run(t, e, j)
+	two, _ := run(t, e, j)
+	for _, name := range []string{"values", "boot", "stack"} {
+		if first, second := read(t, filepath.Join(one, "out", name)), read(t, filepath.Join(two, "out", name)); first != second {
+			t.Errorf("%s: %s, and then %s", name, first, second)
+		}
+	}
+	values := strings.Fields(strings.ReplaceAll(read(t, filepath.Join(one, "out/values")), "  -", ""))
+	distinct := map[string]bool{}
+	for _, v := range values {
+		distinct[v] = true
+	}
+	if len(values) != 8 || len(distinct) != 8 {
+		t.Errorf("random values: %q", values)
+	}
+	if got := read(t, filepath.Join(one, "out/size")); got != "200000\n" {
+		t.Errorf("of 200000 bytes that were asked for came %s", got)
+	}
+	if got := read(t, filepath.Join(one, "out/instructions")); got != "0\n" {
+		t.Error("the processor has instructions that give random numbers")
+	}
+	for _, control := range []string{executor.FixedAddresses, executor.FixedRandom} {
+		if !slices.Contains(outcome.Controls, control) {
+			t.Errorf("controls %q lack %q", outcome.Controls, control)
+		}
 	}
 }
 

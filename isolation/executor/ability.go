@@ -54,12 +54,14 @@ const (
 
 // What the controls of a deterministic step name as fixed.
 const (
-	FixedCPUs       = "fixed-cpus" // one, as programs count them
+	FixedAddresses  = "fixed-addresses" // of programs and what they have in memory
+	FixedCPUs       = "fixed-cpus"      // one, as programs count them
 	FixedHostname   = "fixed-hostname"
 	FixedInputTimes = "fixed-input-times"
 	FixedOrder      = "fixed-file-order"
 	FixedPath       = "fixed-path"
 	FixedPIDs       = "fixed-process-numbers" // those of a step begin with the same
+	FixedRandom     = "fixed-random"          // what programs ask the kernel for
 	FixedUmask      = "fixed-umask"
 )
 

@@ -12,6 +12,9 @@ type Facts struct {
 	QEMU        string `json:"qemu"`        // its version
 	Accelerator string `json:"accelerator"` // KVM or TCG
 	Kernel      string `json:"kernel"`      // its version
+	// Seeded says that random numbers, and the addresses of programs, follow from
+	// Settings.Seed.
+	Seeded bool `json:"seeded,omitempty"`
 }
 
 // Accelerators, as a receipt says them.

@@ -129,6 +129,7 @@ func (h *Host) Run(ctx context.Context, r Run) (exitCode int, err error) {
 	hw := hardware{
 		accelerator: h.accelerator(ctx, stage), cpus: r.Settings.CPUs, memory: r.Settings.Memory,
 		network: r.Network, namespace: r.Namespace, clock: r.Settings.Clock, tscKHz: h.tsc(),
+		seeded: r.Settings.Seed != "" && stage.devices, kernel: stage.parts.Kernel.Version,
 	}
 	if ctx.Err() != nil {
 		return 0, context.Cause(ctx)
@@ -136,6 +137,9 @@ func (h *Host) Run(ctx context.Context, r Run) (exitCode int, err error) {
 	o, mounts, err := order(r.Spec, r.Settings)
 	if err != nil {
 		return 0, err
+	}
+	if hw.seeded {
+		o.Seed = r.Settings.Seed
 	}
 	if o.Network = r.Network; r.Network && r.Namespace == "" {
 		if err := stage.showNameServers(); err != nil {
@@ -159,7 +163,9 @@ func (h *Host) Run(ctx context.Context, r Run) (exitCode int, err error) {
 	}
 	defer m.close()
 	m.logs = h.logs
-	return m.run(ctx, o, r, Facts{QEMU: stage.version, Accelerator: hw.accelerator, Kernel: stage.parts.Kernel.Version})
+	return m.run(ctx, o, r, Facts{
+		QEMU: stage.version, Accelerator: hw.accelerator, Kernel: stage.parts.Kernel.Version, Seeded: hw.seeded,
+	})
 }
 
 // stage returns the stage for a kernel, which it makes at the first call.

@@ -27,6 +27,9 @@ const maxModule = 64 << 20
 func needed() []string  { return []string{"virtio_mmio", "virtio_console", "virtiofs"} }
 func network() []string { return []string{"virtio_net"} }
 
+// cuse is what a machine with a seed needs besides. Not every kernel has it.
+const cuse = "cuse"
+
 // module is one module, ready to be loaded.
 type module struct {
 	name string
@@ -64,6 +67,9 @@ func openShelf(k Kernel) (*shelf, error) {
 
 // plainName is a module's name as the kernel writes it: files may have dashes.
 func plainName(name string) string { return strings.ReplaceAll(name, "-", "_") }
+
+// has reports whether the kernel has a module.
+func (s *shelf) has(name string) bool { return s.builtin[name] || s.files[name] != "" }
 
 // take returns the named modules and what they depend on, in the order in which
 // they are to be loaded, each once.

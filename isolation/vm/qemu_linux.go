@@ -30,6 +30,8 @@ type hardware struct {
 	namespace   string // of the network; empty is this host's
 	clock       int64  // seconds since 1970; 0 is the host's time
 	tscKHz      uint64 // see tscKHz
+	seeded      bool   // nothing random of this host's
+	kernel      string // its version
 }
 
 // arguments are qemu's. No value in them comes from a step or from a pipeline
@@ -39,6 +41,9 @@ func (h hardware) arguments() []string {
 	cpu := "max"
 	if h.accelerator == KVM {
 		cpu = "host"
+	}
+	if h.seeded {
+		cpu += ",-rdrand,-rdseed" // which programs ask for random numbers, without the kernel
 	}
 	args := []string{
 		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
@@ -80,8 +85,15 @@ func (h hardware) kernelLine() string {
 	if h.accelerator == TCG {
 		line += " tsc=reliable tsc_early_khz=" + strconv.FormatUint(h.tscKHz, 10)
 	}
+	if h.seeded && compareVersions(h.kernel, randomVDSO) >= 0 {
+		line += " vdso=0"
+	}
 	return line
 }
+
+// randomVDSO is the first kernel that has programs make random numbers themselves,
+// without a system call that could be answered otherwise.
+const randomVDSO = "6.11"
 
 // clockArgument makes the machine's clock start at a fixed time and run with
 // the machine, or be the host's.

@@ -27,6 +27,9 @@ type Settings struct {
 	// Clock is the time in the machine when the command starts, in seconds
 	// since 1970; 0 is the host's.
 	Clock int64 `json:"clock,omitempty"`
+	// Seed is what random numbers follow from where the kernel has what that takes,
+	// see [Facts]; empty leaves them to the kernel.
+	Seed string `json:"seed,omitempty"`
 }
 
 // What a machine has where the step's limits say nothing.

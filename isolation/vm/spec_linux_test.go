@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -108,5 +109,26 @@ func TestFilesInMemory(t *testing.T) {
 	}
 	if len(outside) != 3 || slices.ContainsFunc(outside, func(m specs.Mount) bool { return m.Destination == "/run/../dev/secret/" }) {
 		t.Errorf("mounts of the host: %v", outside)
+	}
+}
+
+// TestSeededHardware: what gives a program random numbers without a system call is
+// not there in a machine with a seed.
+func TestSeededHardware(t *testing.T) {
+	for _, test := range []struct {
+		kernel, accelerator string
+		vdso                bool
+	}{
+		{"6.1.0-48-cloud-amd64", TCG, true}, {"6.10.11-amd64", KVM, true}, {"6.11.0-1-amd64", TCG, false}, {"7.0.1", KVM, false},
+	} {
+		plain := hardware{accelerator: test.accelerator, kernel: test.kernel}
+		seeded := plain
+		seeded.seeded = true
+		if args := strings.Join(seeded.arguments(), " "); !strings.Contains(args, ",-rdrand,-rdseed") || strings.Contains(args, " vdso=0") == test.vdso {
+			t.Errorf("with a seed, linux %s: %s", test.kernel, args)
+		}
+		if args := strings.Join(plain.arguments(), " "); strings.Contains(args, "-rdrand") || strings.Contains(args, "vdso=0") {
+			t.Errorf("without a seed, linux %s: %s", test.kernel, args)
+		}
 	}
 }

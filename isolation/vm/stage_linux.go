@@ -20,6 +20,7 @@ type stage struct {
 	dir     string
 	parts   Parts
 	version string // of qemu, "7.2.22"
+	devices bool   // the kernel can have programs stand for devices
 	mounts  []string
 }
 
@@ -80,7 +81,11 @@ func (s *stage) writeInitrd() error {
 	if err != nil {
 		return err
 	}
-	modules, err := shelf.take(slices.Concat(needed(), network()))
+	names := slices.Concat(needed(), network())
+	if s.devices = shelf.has(cuse); s.devices {
+		names = append(names, cuse)
+	}
+	modules, err := shelf.take(names)
 	if err != nil {
 		return err
 	}

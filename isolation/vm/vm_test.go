@@ -21,7 +21,7 @@ import (
 func TestSettings(t *testing.T) {
 	for _, s := range []Settings{
 		{},
-		{Kernel: "/a b/\"vmlinuz\n", Memory: 1, CPUs: 2, PIDs: 3, FileSize: 4, Clock: 5},
+		{Kernel: "/a b/\"vmlinuz\n", Memory: 1, CPUs: 2, PIDs: 3, FileSize: 4, Clock: 5, Seed: "6"},
 	} {
 		got, ok, err := ParseSettings(s.String())
 		if err != nil || !ok || got != s {
@@ -46,7 +46,7 @@ func TestSettings(t *testing.T) {
 }
 
 func TestFacts(t *testing.T) {
-	want := Facts{QEMU: "7.2", Accelerator: TCG, Kernel: "6.1"}
+	want := Facts{QEMU: "7.2", Accelerator: TCG, Kernel: "6.1", Seeded: true}
 	if got, ok := ParseFacts(want.String()); !ok || got != want {
 		t.Errorf("%+v came back as %+v, %v", want, got, ok)
 	}

@@ -143,6 +143,14 @@ func (o Order) prepare() error {
 	if err := unix.Sethostname([]byte(o.Hostname)); err != nil {
 		return fmt.Errorf("setting the host name: %w", err)
 	}
+	if o.Seed != "" {
+		if err := serveDevices(o.Seed); err != nil {
+			return err
+		}
+		if err := os.WriteFile("/proc/sys/kernel/randomize_va_space", []byte("0"), 0); err != nil {
+			return fmt.Errorf("fixing the addresses of programs: %w", err)
+		}
+	}
 	// A container may not make user namespaces either, by seccomp.
 	for name, value := range map[string]string{
 		"user/max_user_namespaces": "0",

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -17,15 +18,25 @@ import (
 // filesDir is where files in memory are made, before the root is entered.
 const filesDir = "/files"
 
-// devices are the device nodes of a step, as any container has them.
-func devices() []string { return []string{"null", "zero", "full", "random", "urandom", "tty"} }
+// devices are the device nodes of a step, as any container has them, and which of
+// the machine's they are.
+func (o Order) devices() map[string]string {
+	all := map[string]string{}
+	for _, name := range []string{"null", "zero", "full", "random", "urandom", "tty"} {
+		all["/dev/"+name] = name
+	}
+	if o.Seed != "" {
+		all["/dev/random"], all["/dev/urandom"], all[uuidFile] = randomDevice, randomDevice, uuidDevice
+	}
+	return all
+}
 
 // makeContainer makes the shared tree the root, with the order's mounts in it.
 func (o Order) makeContainer() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("keeping mounts apart: %w", err)
 	}
-	nodes, err := takeDevices()
+	nodes, err := takeDevices(o.devices())
 	if err != nil {
 		return err
 	}
@@ -40,10 +51,8 @@ func (o Order) makeContainer() error {
 		if err := m.mount(); err != nil {
 			return err
 		}
-		if m.Target == "/dev" {
-			if err := nodes.place(); err != nil {
-				return err
-			}
+		if err := nodes.place(m.Target); err != nil {
+			return err
 		}
 	}
 	for path, tree := range files {
@@ -90,33 +99,42 @@ func (m Mount) mount() error {
 	return nil
 }
 
-// nodes are device nodes, detached from where they were. The file system that
+// nodes are files by where they are put, device nodes above all, detached from where
+// they were. The file system that
 // they are put in shows no other devices: it is mounted so that the ones that a
 // step makes there do not work.
 type nodes map[string]int
 
-func takeDevices() (nodes, error) {
+func takeDevices(devices map[string]string) (nodes, error) {
 	n := nodes{}
-	for _, name := range devices() {
+	for path, name := range devices {
 		tree, err := unix.OpenTree(unix.AT_FDCWD, "/dev/"+name, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 		if err != nil {
 			return nil, fmt.Errorf("taking /dev/%s: %w", name, err)
 		}
-		n[name] = tree
+		n[path] = tree
 	}
 	return n, nil
 }
 
-func (n nodes) place() error {
-	for name, tree := range n {
-		path := "/dev/" + name
-		if err := os.WriteFile(path, nil, 0o666); err != nil {
-			return err
+// place puts those in their places that lie in what was just mounted.
+func (n nodes) place(mounted string) error {
+	for path, tree := range n {
+		if !strings.HasPrefix(path, mounted+"/") {
+			continue
+		}
+		if mounted == "/dev" {
+			if err := os.WriteFile(path, nil, 0o666); err != nil {
+				return err
+			}
 		}
 		if err := unix.MoveMount(tree, "", unix.AT_FDCWD, path, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
 			return fmt.Errorf("placing %s: %w", path, err)
 		}
 		unix.Close(tree)
+	}
+	if mounted != "/dev" {
+		return nil
 	}
 	for _, link := range [][2]string{
 		{"/proc/self/fd", "/dev/fd"},
@@ -135,6 +153,9 @@ func (n nodes) place() error {
 // makeFiles writes the files that the order brings into a file system in memory,
 // and returns them by their paths, detached from it: it is to be seen nowhere.
 func (o Order) makeFiles() (nodes, error) {
+	if o.Seed != "" {
+		o.Files = append(o.Files, File{Path: bootIDFile, Content: newStream(o.Seed, "boot").uuid(), Mode: 0o444})
+	}
 	if len(o.Files) == 0 {
 		return nil, nil
 	}

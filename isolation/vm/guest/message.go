@@ -46,6 +46,9 @@ type Order struct {
 	// Clock is the time in the guest when the command starts, in nanoseconds
 	// since 1970.
 	Clock int64
+	// Seed is what the step's random numbers follow from; empty leaves them to the
+	// kernel. With one, programs also find themselves at the same addresses.
+	Seed string
 	// Network has the guest bring up its network device, which the host made.
 	Network bool
 }

@@ -23,6 +23,7 @@ const cgroup = "/cgroup/step"
 const (
 	orderFile  = 3 // the order comes in
 	statusFile = 4 // why the command could not be started goes out; closed by its start
+	seedFile   = 5 // who asks for random numbers goes out, where there is a seed
 )
 
 // outcome is how the command ended, or why there was none.
@@ -45,9 +46,18 @@ func (o Order) run(control *conn) (outcome, error) {
 	if err := o.watchMemory(); err != nil {
 		return outcome{}, err
 	}
+	theirs := []*os.File{files.null, files.stdout.in, files.stderr.in, files.order.out, files.status.in}
+	if o.Seed != "" {
+		socket, err := answerRandom(o.Seed)
+		if err != nil {
+			return outcome{}, err
+		}
+		defer socket.Close()
+		theirs = append(theirs, socket)
+	}
 	process, err := os.StartProcess("/proc/self/exe", []string{"attest-guest", stepArg}, &os.ProcAttr{
 		Dir:   "/",
-		Files: []*os.File{files.null, files.stdout.in, files.stderr.in, files.order.out, files.status.in},
+		Files: theirs,
 		Sys: &syscall.SysProcAttr{
 			Cloneflags:  unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWCGROUP,
 			Setsid:      true,

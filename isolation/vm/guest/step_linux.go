@@ -26,6 +26,7 @@ func becomeStep() int {
 	runtime.LockOSThread() // privileges are a thread's
 	unix.CloseOnExec(orderFile)
 	unix.CloseOnExec(statusFile)
+	unix.CloseOnExec(seedFile)
 	var o Order
 	err := json.NewDecoder(os.NewFile(orderFile, "order")).Decode(&o)
 	if err == nil {
@@ -33,6 +34,9 @@ func becomeStep() int {
 	}
 	if err == nil {
 		err = o.confine()
+	}
+	if err == nil && o.Seed != "" {
+		err = handOver(seedFile)
 	}
 	code := byte(0)
 	if err == nil {
