@@ -26,9 +26,8 @@ const (
 	lockFile = stateDir + "/lock"
 )
 
-// ignoreFile keeps git from looking at what attest keeps, less what a team may
-// want to share.
-const ignoreFile = "/*\n!/config.yaml\n!/trust/\n"
+// ignoreFile keeps git from looking at what attest keeps.
+const ignoreFile = "# Keys, receipts, logs and caches of attest: nothing to commit.\n*\n"
 
 // workspace is a project's .attest folder in the hands of one run: the lock,
 // and, once something asks for them, folders for the run's temporary files and
@@ -65,6 +64,22 @@ func openWorkspace(ctx context.Context, root *os.Root, logDir string, now time.T
 		return nil, errors.Join(err, lock.Close())
 	}
 	return w, nil
+}
+
+// MakeStateDir makes the .attest of the project in the folder root, with a
+// .gitignore that keeps all of it out of the repository: a private key must not be
+// committed by the git add of somebody who never heard of it. What is there is left
+// as it is; a link in its place is an error.
+func MakeStateDir(root string) error {
+	dir, err := os.OpenRoot(root)
+	if err != nil {
+		return fmt.Errorf("making %s: %w", stateDir, err)
+	}
+	defer dir.Close()
+	if err := makeStateDir(dir); err != nil {
+		return fmt.Errorf("making %s: %w", stateDir, err)
+	}
+	return nil
 }
 
 func makeStateDir(root *os.Root) error {

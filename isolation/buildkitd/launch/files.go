@@ -37,13 +37,13 @@ type Files struct {
 // DefaultStateDir is ATTEST_STATE_DIR, else attest in XDG_STATE_HOME, else
 // ~/.local/state/attest.
 func DefaultStateDir(environ []string) (string, error) {
-	if dir := lookup(environ, "ATTEST_STATE_DIR"); dir != "" {
+	if dir := Getenv(environ, "ATTEST_STATE_DIR"); dir != "" {
 		return dir, nil
 	}
-	if dir := lookup(environ, "XDG_STATE_HOME"); filepath.IsAbs(dir) {
+	if dir := Getenv(environ, "XDG_STATE_HOME"); filepath.IsAbs(dir) {
 		return filepath.Join(dir, "attest"), nil
 	}
-	home := lookup(environ, "HOME")
+	home := Getenv(environ, "HOME")
 	if home == "" {
 		return "", errors.New("finding the state folder: neither HOME nor ATTEST_STATE_DIR is set")
 	}
@@ -141,8 +141,9 @@ func ownFolder(dir string) error {
 	return nil
 }
 
-// lookup finds a variable the way a process does: the last one wins.
-func lookup(environ []string, name string) string {
+// Getenv returns a variable of an environment as a process finds it: the last one
+// wins, and one that is not there is empty.
+func Getenv(environ []string, name string) string {
 	value := ""
 	for _, kv := range environ {
 		if k, v, ok := strings.Cut(kv, "="); ok && k == name {

@@ -61,7 +61,7 @@ func (d Daemon) program() (string, error) {
 	if d.Binary != "" {
 		return d.Binary, nil
 	}
-	if path := lookup(d.Environ, "ATTEST_BUILDKITD"); path != "" {
+	if path := Getenv(d.Environ, "ATTEST_BUILDKITD"); path != "" {
 		return filepath.Abs(path)
 	}
 	if self, err := os.Executable(); err == nil {
@@ -85,7 +85,7 @@ func (d Daemon) program() (string, error) {
 
 // look is exec.LookPath for the PATH of another environment.
 func look(environ []string, name string) (string, error) {
-	for _, dir := range filepath.SplitList(lookup(environ, "PATH")) {
+	for _, dir := range filepath.SplitList(Getenv(environ, "PATH")) {
 		if !filepath.IsAbs(dir) {
 			continue // never from wherever we happen to be
 		}

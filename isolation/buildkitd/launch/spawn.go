@@ -88,7 +88,7 @@ func daemonEnv(environ []string) []string {
 		"PATH", "SSL_CERT_FILE", "SSL_CERT_DIR",
 		"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
 	} {
-		if value := lookup(environ, name); value != "" {
+		if value := Getenv(environ, name); value != "" {
 			env = append(env, name+"="+value)
 		}
 	}

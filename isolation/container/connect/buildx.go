@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"github.com/attest-pipeline/attest/isolation/buildkitd/launch"
 )
 
 // maxBuilder is more than any builder's file is long.
@@ -104,13 +106,13 @@ func readBuilder(name string, environ []string) (buildxBuilder, error) {
 // buildxDir is BUILDX_CONFIG, else buildx in DOCKER_CONFIG, else
 // ~/.docker/buildx.
 func buildxDir(environ []string) (string, error) {
-	if dir := lookup(environ, "BUILDX_CONFIG"); dir != "" {
+	if dir := launch.Getenv(environ, "BUILDX_CONFIG"); dir != "" {
 		return dir, nil
 	}
-	if dir := lookup(environ, "DOCKER_CONFIG"); dir != "" {
+	if dir := launch.Getenv(environ, "DOCKER_CONFIG"); dir != "" {
 		return filepath.Join(dir, "buildx"), nil
 	}
-	home := lookup(environ, "HOME")
+	home := launch.Getenv(environ, "HOME")
 	if home == "" {
 		return "", errors.New("finding docker's settings: HOME is not set")
 	}

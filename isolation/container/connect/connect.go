@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/moby/buildkit/client"
@@ -66,10 +65,10 @@ func Address(flag string, environ []string) string {
 	if flag != "" {
 		return flag
 	}
-	if address := lookup(environ, "ATTEST_ENGINE"); address != "" {
+	if address := launch.Getenv(environ, "ATTEST_ENGINE"); address != "" {
 		return address
 	}
-	return lookup(environ, "BUILDKIT_HOST")
+	return launch.Getenv(environ, "BUILDKIT_HOST")
 }
 
 // Open connects. An engine that cannot be reached or used is an error that
@@ -139,15 +138,4 @@ func unavailable(address string, err error, hints ...string) error {
 	}
 	hints = append(hints, "leave out --engine, ATTEST_ENGINE and BUILDKIT_HOST to use the embedded engine")
 	return &executor.HintedError{Err: fmt.Errorf("%w: %s: %w", executor.ErrUnavailable, address, err), Hints: hints}
-}
-
-// lookup finds a variable the way a process does: the last one wins.
-func lookup(environ []string, name string) string {
-	value := ""
-	for _, kv := range environ {
-		if k, v, ok := strings.Cut(kv, "="); ok && k == name {
-			value = v
-		}
-	}
-	return value
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/moby/buildkit/client"
+
+	"github.com/attest-pipeline/attest/isolation/buildkitd/launch"
 )
 
 // target is an address that BuildKit's client understands.
@@ -49,10 +51,10 @@ func resolve(address string, environ []string) (target, error) {
 		return builder(rest, environ)
 	}
 	return endpoint(address, tlsFiles{
-		ca:         lookup(environ, "ATTEST_ENGINE_TLS_CA"),
-		cert:       lookup(environ, "ATTEST_ENGINE_TLS_CERT"),
-		key:        lookup(environ, "ATTEST_ENGINE_TLS_KEY"),
-		serverName: lookup(environ, "ATTEST_ENGINE_TLS_SERVER_NAME"),
+		ca:         launch.Getenv(environ, "ATTEST_ENGINE_TLS_CA"),
+		cert:       launch.Getenv(environ, "ATTEST_ENGINE_TLS_CERT"),
+		key:        launch.Getenv(environ, "ATTEST_ENGINE_TLS_KEY"),
+		serverName: launch.Getenv(environ, "ATTEST_ENGINE_TLS_SERVER_NAME"),
 	})
 }
 

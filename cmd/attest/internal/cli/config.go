@@ -7,6 +7,7 @@ import (
 	"text/tabwriter"
 
 	"github.com/attest-pipeline/attest/cmd/attest/internal/config"
+	"github.com/attest-pipeline/attest/isolation/engine"
 )
 
 type configCmd struct {
@@ -39,7 +40,7 @@ func (c *configSetCmd) Run(env *Env) error {
 	if _, err := config.Lookup(c.Key); err != nil {
 		return &usageError{err: err}
 	}
-	if err := makeStateDir(env.Dir); err != nil {
+	if err := engine.MakeStateDir(env.Dir); err != nil {
 		return err
 	}
 	return config.Store(env.Dir, c.Key, c.Value)

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/attest-pipeline/attest/cmd/attest/internal/scaffold"
+	"github.com/attest-pipeline/attest/isolation/engine"
 	"github.com/attest-pipeline/attest/isolation/executor"
 )
 
@@ -71,7 +72,7 @@ func (c *initCmd) Run(ctx context.Context, env *Env) error {
 	if err := c.write(dir, template.Pipeline(project, folder)); err != nil {
 		return err
 	}
-	if err := makeStateDir(env.Dir); err != nil {
+	if err := engine.MakeStateDir(env.Dir); err != nil {
 		return err
 	}
 	if err := addLines(dir, ".gitignore", stateDir+"/"); err != nil {

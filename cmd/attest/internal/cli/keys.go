@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/attest-pipeline/attest/attestation/keys"
+	"github.com/attest-pipeline/attest/isolation/engine"
 	"github.com/attest-pipeline/attest/isolation/executor"
 )
 
@@ -53,7 +54,7 @@ type keysGenerateCmd struct {
 
 // Run makes a pair.
 func (c *keysGenerateCmd) Run(env *Env) error {
-	if err := makeStateDir(env.Dir); err != nil {
+	if err := engine.MakeStateDir(env.Dir); err != nil {
 		return err
 	}
 	store := keyStore(env.Dir)

@@ -17,6 +17,7 @@ import (
 	"github.com/attest-pipeline/attest/frontend/lock"
 	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/frontend/plan"
+	"github.com/attest-pipeline/attest/isolation/engine"
 )
 
 // lockPath is where the pipeline's lock stands, whether there is one or not.
@@ -186,7 +187,7 @@ func (c *pipelineLockCmd) fetches(ctx context.Context, env *Env, settings *confi
 		return nil, "", err
 	}
 	root := c.root(env)
-	if err := makeStateDir(root); err != nil {
+	if err := engine.MakeStateDir(root); err != nil {
 		return nil, "", err
 	}
 	signer, err := run.signer(env, settings, root)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strings"
 
 	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/isolation/executor"
@@ -39,4 +40,17 @@ func (f pipelineFlag) load(env *Env) (*pipeline.Pipeline, error) {
 // jsonFlag asks for the result as one JSON object.
 type jsonFlag struct {
 	JSON bool `name:"json" help:"Print the result as one JSON object."`
+}
+
+// short is a path as it is shown: relative where it is below the folder that
+// the user is in.
+func (e *Env) short(p string) string {
+	if e.moved {
+		return p // relative paths would mislead whoever started us elsewhere
+	}
+	rel, err := filepath.Rel(e.Dir, p)
+	if err != nil || rel == ".." || strings.HasPrefix(rel, ".."+string(filepath.Separator)) {
+		return p
+	}
+	return rel
 }

@@ -182,7 +182,7 @@ func (c *reproduceCmd) again(ctx context.Context, env *Env, r *receipt.Receipt, 
 	if err := settings.Flag(config.Engine, c.Engine); err != nil {
 		return nil, &usageError{err: err}
 	}
-	if err := makeStateDir(env.Dir); err != nil {
+	if err := engine.MakeStateDir(env.Dir); err != nil {
 		return nil, err
 	}
 	levels, err := newLevels(env, settings, env.Dir)

@@ -99,7 +99,7 @@ func (c *runCmd) Run(ctx context.Context, env *Env) error {
 	if c.DryRun {
 		return errors.Join(c.checkLocked(planned, locked), dryRun(ctx, env, root, planned))
 	}
-	if err := makeStateDir(root); err != nil {
+	if err := engine.MakeStateDir(root); err != nil {
 		return err
 	}
 	signer, err := c.signer(env, settings, root)
