@@ -49,7 +49,7 @@ func newEngine(ctx context.Context, o Options, files launch.Files) (*engine, err
 		return nil, fmt.Errorf("making the worker: %w", err)
 	}
 	workers := &worker.Controller{}
-	if err := workers.Add(w); err != nil {
+	if err := workers.Add(exporting{w}); err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
 	gatewayFrontend, err := gateway.NewGatewayFrontend(workers.Infos(), nil)

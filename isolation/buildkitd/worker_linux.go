@@ -51,7 +51,7 @@ func newWorker(ctx context.Context, o Options, files launch.Files) (*base.Worker
 		return nil, launch.Status{}, err
 	}
 	stacking := chooseSnapshotter(files.Root)
-	about := launch.Status{Runtime: runtime, Snapshotter: stacking.name, Network: openNetwork, Machines: true}
+	about := launch.Status{Runtime: runtime, Snapshotter: stacking.name, Network: openNetwork, Machines: true, Filters: true}
 
 	opt, err := openStores(filepath.Join(files.Root, stacking.name), stacking)
 	if err != nil {

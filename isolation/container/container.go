@@ -25,6 +25,7 @@ import (
 	_ "github.com/moby/buildkit/util/grpcutil/encoding/proto"
 
 	"github.com/attest-pipeline/attest/attestation/digest"
+	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/isolation/buildkitd/launch"
 	"github.com/attest-pipeline/attest/isolation/container/connect"
 	"github.com/attest-pipeline/attest/isolation/executor"
@@ -214,6 +215,8 @@ func (e *Executor) newStep(conn *connect.Conn, job executor.Job, img image.Image
 		s.Caches = append(s.Caches, compile.Cache{ID: cacheID(e.key(), job.Root, name), Path: c.Path})
 	}
 	s.Hostname = worldOf(job)
+	// What is recorded of a network comes with BuildKit's own exporter.
+	s.Unfiltered = conn.Embedded != nil && conn.Embedded.Filters && job.Network != pipeline.NetworkRecorded
 	if conn.Embedded != nil && slices.Contains(conn.Embedded.Controls, launch.ControlWritesListed) {
 		s.Report = ".attest-written-" + s.Run
 	}

@@ -89,6 +89,7 @@ func TestHostileOutputs(t *testing.T) {
 	staging, _ := run(t, e, job(imagetest.Busybox(t), t.TempDir(), tree.Tree{}, `
 		mkdir -p out/deep; ln -s /etc/passwd out/absolute; ln -s ../../../../../../etc/passwd out/relative
 		ln -s / out/root; echo tool > out/tool; chmod 6755 out/tool; ln out/tool out/hard
+		echo linked > beside; ln beside out/linked
 		echo > "out/$(printf 'line\nend')"; echo > "out/-n"; chmod 1777 out/deep`, "out"))
 	for name, want := range map[string]string{"absolute": "/etc/passwd", "relative": "../../../../../../etc/passwd", "root": "/"} {
 		if got, err := os.Readlink(filepath.Join(staging, "out", name)); err != nil || got != want {
@@ -102,6 +103,10 @@ func TestHostileOutputs(t *testing.T) {
 		} else if bits := info.Mode() & (os.ModeSetuid | os.ModeSetgid | os.ModeSticky); bits != 0 {
 			t.Errorf("%s has mode %v", name, info.Mode())
 		}
+	}
+	// Its other name is no output, and does not come.
+	if got := read(t, filepath.Join(staging, "out/linked")); got != "linked\n" {
+		t.Errorf("a hard link has %q", got)
 	}
 	for name, script := range map[string]string{
 		"a pipe": "mkdir out; mkfifo out/pipe", "a socket": "mkdir out; nc -l local:out/socket & sleep 1; test -S out/socket || mkfifo out/socket",

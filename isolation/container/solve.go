@@ -4,6 +4,7 @@ package container
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -20,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc/codes"
 
+	"github.com/attest-pipeline/attest/isolation/buildkitd/launch"
 	"github.com/attest-pipeline/attest/isolation/container/connect"
 	"github.com/attest-pipeline/attest/isolation/executor"
 	"github.com/attest-pipeline/attest/isolation/image"
@@ -78,6 +80,9 @@ func (s *solve) options() client.SolveOpt {
 		Exports:     []client.ExportEntry{{Type: client.ExporterTar, Output: s.outputs.open}},
 		Internal:    true, // no entry in the engine's history of builds
 	}
+	if s.step.Unfiltered {
+		o.Exports[0].Attrs = map[string]string{launch.OutputsAttribute: s.filter()}
+	}
 	if s.image.Layout != "" {
 		o.OCIStores = map[string]content.Store{layoutStore: layout{dir: s.image.Layout}}
 	} else {
@@ -94,6 +99,17 @@ func (s *solve) options() client.SolveOpt {
 		o.Session = append(o.Session, secretsprovider.FromMap(values))
 	}
 	return o
+}
+
+// filter says which files of the workspace the engine is to send.
+func (s *solve) filter() string {
+	var f launch.OutputFilter
+	f.Include, f.Exclude = s.step.OutputFilter()
+	text, err := json.Marshal(f)
+	if err != nil {
+		return "" // cannot be: they are texts; the engine would refuse it
+	}
+	return string(text)
 }
 
 // outcome turns what the solve returned into what the contract asks for. Of

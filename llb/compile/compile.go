@@ -76,6 +76,10 @@ type Step struct {
 	// the command wrote there, see [ReportVariable]; empty asks for none.
 	Report string
 
+	// Unfiltered has the definition end with the whole workspace. Whoever exports it
+	// is to leave out what [Step.OutputFilter] does.
+	Unfiltered bool
+
 	// Run names one execution. Two definitions that are solved at the same
 	// time and differ in nothing are executed once by BuildKit and share the
 	// result; with two values of Run they are executed twice.
@@ -140,6 +144,7 @@ var epoch = time.Date(1980, time.January, 2, 0, 0, 0, 0, time.UTC) // never writ
 // afterwards at and below the declared outputs, at paths relative to the
 // workspace. A pattern with wildcards may let through more than it matches:
 // the reader must look again. A declared output that is missing is no error.
+// Where the step is Unfiltered, it is the whole workspace.
 func (s Step) Exec(workspace llb.State) (llb.State, error) {
 	args, mounts, err := s.command()
 	if err != nil {
@@ -183,6 +188,9 @@ func (s Step) Exec(workspace llb.State) (llb.State, error) {
 	}
 	exec := root.Run(run...)
 	after := exec.AddMount(Workspace, workspace, noContentKey)
+	if s.Unfiltered {
+		return after, nil
+	}
 	return llb.Scratch().File(
 		llb.Copy(after, "/", "/", outputFilter(s.Outputs, s.Report)),
 		s.constraints("outputs")...), nil

@@ -263,3 +263,32 @@ func TestRecordedIsRequired(t *testing.T) {
 		}
 	}
 }
+
+// TestUnfiltered: a step that ends with its workspace is told apart by that alone,
+// and its filter is what the copy of the others has.
+func TestUnfiltered(t *testing.T) {
+	s := compile.Step{
+		Name: "s", Command: pipeline.Command{Shell: "x"}, Image: compile.Image{Ref: "busybox"}, Report: "report",
+		Outputs: []pipeline.Pattern{{Text: "out/*.txt", Glob: true}, {Text: "no such", Exclude: true}},
+	}
+	copied, err := s.Definition(t.Context(), "", platform)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Unfiltered = true
+	whole, err := s.Definition(t.Context(), "", platform)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(whole.Def) != len(copied.Def)-1 {
+		t.Errorf("%d operations, with a copy %d", len(whole.Def), len(copied.Def))
+	}
+	include, exclude := s.OutputFilter()
+	if want := []string{"out/*.txt", "report"}; !slices.Equal(include, want) || len(exclude) > 0 {
+		t.Errorf("filter %q less %q, want %q", include, exclude, want)
+	}
+	s.Outputs, s.Report = nil, ""
+	if include, exclude = s.OutputFilter(); len(include) > 0 || len(exclude) == 0 {
+		t.Errorf("without outputs: %q less %q", include, exclude)
+	}
+}

@@ -123,6 +123,14 @@ func Env(image []string, declared []pipeline.Var) []pipeline.Var {
 	return all
 }
 
+// OutputFilter returns the patterns of BuildKit's file copies and exporters for the
+// paths that a step's outputs are to be looked for at, as in [Step.Exec]. Where
+// include is empty and exclude is not, there are none.
+func (s Step) OutputFilter() (include, exclude []string) {
+	info := outputFilter(s.Outputs, s.Report)
+	return info.IncludePatterns, info.ExcludePatterns
+}
+
 // outputFilter has BuildKit's file copy let through the report, every path that
 // one of the outputs matches, and what stands below it. BuildKit's own language differs
 // from ours in what a backslash, a leading space or a newline does, so of a

@@ -46,6 +46,19 @@ const (
 	VariesUmask    = executor.VariedUmask
 )
 
+// OutputsAttribute is the attribute of BuildKit's exporter of tar files by which the
+// engine is told, as JSON, to send an [OutputFilter]'s files of a workspace and no
+// other. It spares a step a copy of its outputs within the engine, and the digests
+// that BuildKit makes of what it copies.
+const OutputsAttribute = "attest-outputs"
+
+// OutputFilter are patterns as BuildKit's file copies have them. Where both are empty,
+// all is sent.
+type OutputFilter struct {
+	Include []string `json:"include,omitempty"`
+	Exclude []string `json:"exclude,omitempty"`
+}
+
 // ControlWritesListed says that the engine reports what a step wrote in its
 // workspace, where the step's definition asks for it.
 const ControlWritesListed = "writes-listed"

@@ -77,6 +77,9 @@ type Status struct {
 	// Machines says that the engine understands definitions of steps in virtual
 	// machines. What the host has for making them is another question.
 	Machines bool `json:"machines,omitempty"`
+	// Filters says that the engine's exporter of tar files understands
+	// [OutputsAttribute].
+	Filters bool `json:"filters,omitempty"`
 	// Fixes and Varies name what is fixed in [WorldFixed], and what differs in
 	// [WorldVaried], sorted.
 	Fixes  []string `json:"fixes,omitempty"`

@@ -142,6 +142,18 @@ func look() {
 		text, err := os.ReadFile(path)
 		fmt.Printf("file: %s %q %v\n", path, text, err)
 	}
+	mounts, _ := os.ReadFile("/proc/self/mounts")
+	for line := range strings.Lines(string(mounts)) {
+		if fields := strings.Fields(line); len(fields) > 2 {
+			fmt.Println("mount:", fields[2], fields[1])
+		}
+	}
+	processes, _ := os.ReadDir("/proc")
+	for _, e := range processes {
+		if pid, err := strconv.Atoi(e.Name()); err == nil && pid != os.Getpid() {
+			fmt.Println("process:", pid)
+		}
+	}
 	fmt.Printf("umask: %o\n", syscall.Umask(0o022))
 	for kind, name := range []string{syscall.RLIMIT_CORE: "core", syscall.RLIMIT_NOFILE: "nofile"} {
 		if name == "" {
