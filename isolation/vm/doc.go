@@ -10,11 +10,12 @@
 // never through the step.
 //
 // A machine is qemu's microvm with a kernel of the distribution's. Its root file
-// system is the folder that is given, mounts and all, shared by one virtiofsd;
-// there is no disk, and no network device unless one is asked for. The initial
-// RAM disk is made here, from the kernel's modules and attest-guest (package
-// guest, below), which starts the command and sends back what it prints and how
-// it ends over a virtio port of its own.
+// system is the folder that is given, mounts and all, shared by one virtiofsd, but
+// for files that lie in memory here, which it gets into its own; there is no disk,
+// and no network device unless one is asked for. The initial RAM disk is made here,
+// from the kernel's modules and attest-guest (package guest, below), which starts
+// the command and sends back what it prints and how it ends over a virtio port of
+// its own.
 //
 // Three things keep a step in: the container that attest-guest makes inside, as
 // strict as the one that it would have had outside; the machine; and around

@@ -10,7 +10,8 @@
 // itself again as the first process of a PID namespace, where the second call
 // makes a container of the shared tree, gives up every privilege that the order
 // does not grant, and becomes the command. The two are all there is: no shell,
-// no other service.
+// no other service. Where the order has a seed, the first one goes on to answer who
+// asks for random numbers, see stream.
 //
 // The step cannot speak on the control port: its file system has no device
 // nodes that work but the harmless ones, it has no capability to make mounts or
