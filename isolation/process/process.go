@@ -281,7 +281,23 @@ func (c *command) cleanUp() {
 	}
 }
 
+// checkPlace refuses a project in a folder of which every step has its own.
+func checkPlace(project string) error {
+	for _, dir := range []string{"/dev", "/proc"} {
+		if strings.HasPrefix(project, dir+"/") {
+			return &executor.HintedError{
+				Err:   fmt.Errorf("%w: the project lies in %s, of which a process step has its own", executor.ErrUnavailable, dir),
+				Hints: []string{"move the project, for instance to a tmpfs that is mounted elsewhere, or give the step an image"},
+			}
+		}
+	}
+	return nil
+}
+
 func (e *Executor) prepare(root *os.Root, job executor.Job) (*command, error) {
+	if err := checkPlace(job.Root); err != nil {
+		return nil, err
+	}
 	// Root.MkdirAll refuses a path that leads out of the project.
 	if err := root.MkdirAll(filepath.FromSlash(job.WorkingDir), 0o755); err != nil {
 		return nil, fmt.Errorf("making the working directory %s: %w", job.WorkingDir, err)

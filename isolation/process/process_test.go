@@ -3,6 +3,7 @@
 package process_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -175,5 +176,21 @@ func TestNotCalledMain(t *testing.T) {
 	defer func() { os.Args[0] = name }()
 	if _, err := process.New(process.Options{}).Run(t.Context(), newJob(t, shell("true")), executor.Streams{}); err == nil {
 		t.Error("a step ran in what should be the init of another")
+	}
+}
+
+// A step has a /dev of its own, in which its project would not be.
+func TestProjectInDev(t *testing.T) {
+	job := newJob(t, shell("true"))
+	dir, err := os.MkdirTemp("/dev/shm", "project-")
+	if err != nil {
+		t.Skip(err)
+	}
+	defer os.RemoveAll(dir)
+	job.Root = dir
+	_, err = process.New(process.Options{}).Run(t.Context(), job, executor.Streams{})
+	var hinted *executor.HintedError
+	if !errors.Is(err, executor.ErrUnavailable) || !errors.As(err, &hinted) {
+		t.Errorf("error %v", err)
 	}
 }
