@@ -198,7 +198,7 @@ func (c *pipelineLockCmd) fetches(ctx context.Context, env *Env, settings *confi
 	if err != nil {
 		return nil, "", err
 	}
-	defer levels.end()()
+	defer func() { levels.end()() }()
 	rec, runErr := run.execute(ctx, env, settings, root, levels, planned, nil)
 	if rec == nil {
 		return nil, "", runErr

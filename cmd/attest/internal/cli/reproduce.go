@@ -189,7 +189,7 @@ func (c *reproduceCmd) again(ctx context.Context, env *Env, r *receipt.Receipt, 
 	if err != nil {
 		return nil, err
 	}
-	defer levels.end()()
+	defer func() { levels.end()() }()
 	screen := display.New(ctx, display.Options{
 		Mode: display.Mode(settings.Get(config.Progress).Value), Out: env.Stderr, Getenv: env.Getenv, Environ: env.Environ, Now: env.Now,
 	})
