@@ -68,11 +68,11 @@ func machineSettings(job executor.Job, kernel string) vm.Settings {
 const fixedStartTime = "fixed-start-time"
 
 // machineFixes adds what is fixed to the controls of a deterministic step, and
-// machineVaries what the machine had otherwise to what was varied. In which
-// order the shared folders are listed is not vouched for.
+// machineVaries what the machine had otherwise to what was varied. Folders are
+// listed as they are on this host.
 func machineFixes(controls, ofContainer []string) []string {
 	for _, c := range ofContainer {
-		if strings.HasPrefix(c, "fixed-") && c != launch.FixedOrder {
+		if strings.HasPrefix(c, "fixed-") {
 			controls = append(controls, c)
 		}
 	}
@@ -81,7 +81,7 @@ func machineFixes(controls, ofContainer []string) []string {
 
 func machineVaries(ofContainer []string, v *executor.Variation, s vm.Settings) []string {
 	varied := slices.DeleteFunc(slices.Clone(ofContainer), func(w string) bool {
-		return w == launch.VariesCPUs || w == launch.VariesOrder
+		return w == launch.VariesCPUs
 	})
 	if v.ClockOffset != 0 {
 		varied = append(varied, executor.VariedClock)

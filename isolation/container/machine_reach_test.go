@@ -280,39 +280,66 @@ func commandsWith(text string) []string {
 	return found
 }
 
-// TestMachineClock: the clock of a deterministic step starts at its epoch, and
-// what was varied is named.
-func TestMachineClock(t *testing.T) {
+// TestMachineWorlds: the clock of a deterministic step starts at its epoch and its
+// folders list their files in order; what was varied is named.
+func TestMachineWorlds(t *testing.T) {
 	e := startMachines(t)
-	j := job(imagetest.Busybox(t), t.TempDir(), tree.Tree{}, "mkdir out; date +%s >out/time; nproc >out/cpus; { hostname; umask; } >out/world", "out")
-	j.Deterministic = &executor.Determinism{Epoch: time.Date(2020, 2, 29, 23, 59, 58, 0, time.UTC)}
-	staging, outcome := run(t, e, j)
-	got, err := strconv.ParseInt(strings.TrimSpace(read(t, filepath.Join(staging, "out/time"))), 10, 64)
-	if late := got - j.Deterministic.Epoch.Unix(); err != nil || late < 0 || late > 20 {
-		t.Errorf("the command saw a time %d s after the epoch (%v)", late, err)
+	names := strings.Split("hgfedcbaijklmnopq", "")
+	content := map[string]string{}
+	for _, name := range names {
+		content["d/"+name] = ""
 	}
-	if world := read(t, filepath.Join(staging, "out/world")); world != "attest\n0022\n" {
-		t.Errorf("host name and umask: %q", world)
+	dir, inputs := project(t, content)
+	see := func(change func(*executor.Job)) (saw map[string]string, outcome executor.Outcome) {
+		j := job(imagetest.Busybox(t), dir, inputs, `mkdir out; date +%s >out/time; nproc >out/cpus; { hostname; umask; } >out/world
+			find d -type f | sed s,d/,, | tr -d '\n' >out/order; rm d/b; find d -type f | sed s,d/,, | tr -d '\n' >out/less`, "out")
+		change(&j)
+		staging, outcome := run(t, e, j)
+		saw = map[string]string{}
+		for _, name := range []string{"time", "cpus", "world", "order", "less"} {
+			saw[name] = strings.TrimSpace(read(t, filepath.Join(staging, "out", name)))
+		}
+		return saw, outcome
 	}
-	for _, control := range []string{"fixed-start-time", "fixed-cpus", "fixed-hostname", "fixed-umask"} {
+	ahead := func(saw map[string]string, of time.Time) time.Duration {
+		seconds, err := strconv.ParseInt(saw["time"], 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return time.Unix(seconds, 0).Sub(of)
+	}
+	usual, _ := see(func(*executor.Job) {})
+
+	epoch := time.Date(2020, 2, 29, 23, 59, 58, 0, time.UTC)
+	fixed, outcome := see(func(j *executor.Job) { j.Deterministic = &executor.Determinism{Epoch: epoch} })
+	if late := ahead(fixed, epoch); late < 0 || late > 20*time.Second {
+		t.Errorf("the command saw a time %v after the epoch", late)
+	}
+	if fixed["world"] != "attest\n0022" || fixed["cpus"] != "1" {
+		t.Errorf("host name and umask %q, %s processors", fixed["world"], fixed["cpus"])
+	}
+	sorted := slices.Sorted(slices.Values(names))
+	if want := strings.Join(sorted, ""); fixed["order"] != want || fixed["less"] != strings.Replace(want, "b", "", 1) {
+		t.Errorf("files are listed as %q, without one as %q", fixed["order"], fixed["less"])
+	}
+	for _, control := range []string{"fixed-start-time", "fixed-cpus", "fixed-hostname", "fixed-umask", "fixed-file-order"} {
 		if !slices.Contains(outcome.Controls, control) {
 			t.Errorf("controls %q lack %q", outcome.Controls, control)
 		}
 	}
-	j.Deterministic = nil
-	j.Variation = &executor.Variation{ClockOffset: 100 * 24 * time.Hour, CPUs: 2}
-	staging, outcome = run(t, e, j)
-	got, err = strconv.ParseInt(strings.TrimSpace(read(t, filepath.Join(staging, "out/time"))), 10, 64)
-	if ahead := time.Until(time.Unix(got, 0)); err != nil || ahead < 99*24*time.Hour {
-		t.Errorf("the clock was %v ahead (%v)", ahead, err)
+
+	const offset = 100 * 24 * time.Hour
+	varied, outcome := see(func(j *executor.Job) { j.Variation = &executor.Variation{ClockOffset: offset, CPUs: 2} })
+	if by := ahead(varied, time.Now()); by < offset-24*time.Hour {
+		t.Errorf("the clock was %v ahead", by)
 	}
-	if cpus := strings.TrimSpace(read(t, filepath.Join(staging, "out/cpus"))); cpus != "2" {
-		t.Errorf("%s processors, want 2", cpus)
+	if varied["world"] != "another-host\n0027" || varied["cpus"] != "2" {
+		t.Errorf("another world's host name and umask %q, %s processors", varied["world"], varied["cpus"])
 	}
-	if world := read(t, filepath.Join(staging, "out/world")); world != "another-host\n0027\n" {
-		t.Errorf("another world's host name and umask: %q", world)
+	if varied["order"] != reversed(usual["order"]) {
+		t.Errorf("files are listed as %q, usually as %q", varied["order"], usual["order"])
 	}
-	if want := []string{"clock", "cpus", "hostname", "umask"}; !slices.Equal(outcome.Varied, want) {
+	if want := []string{"clock", "cpus", "file-order", "hostname", "umask"}; !slices.Equal(outcome.Varied, want) {
 		t.Errorf("varied %q, want %q", outcome.Varied, want)
 	}
 }
