@@ -172,6 +172,21 @@ func TestConformanceOfAnotherUser(t *testing.T) {
 	})
 }
 
+// Where no overlay is to be had, so that the machine is not read-only, a step of root
+// is kept from the same.
+func TestRootWithoutOverlay(t *testing.T) {
+	needRoot(t)
+	again(t, "^TestRoot$", func(cmd *exec.Cmd) {
+		// Overlays are stacked two high and no higher.
+		const stack = `mount --make-rprivate /; d=$(dirname "$TMPDIR"); mkdir $d/a $d/b $d/c $d/d
+			mount -t overlay -o lowerdir=$TMPDIR,upperdir=$d/a,workdir=$d/b none $TMPDIR
+			mount -t overlay -o lowerdir=$TMPDIR,upperdir=$d/c,workdir=$d/d none $TMPDIR; exec "$@"`
+		cmd.Args = append([]string{"sh", "-e", "-c", stack, "sh", cmd.Path}, cmd.Args[1:]...)
+		cmd.Path = "/bin/sh"
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNS}
+	})
+}
+
 // Where less is to be had, everything but the protection holds.
 func TestConformanceWithout(t *testing.T) {
 	needNamespaces(t)

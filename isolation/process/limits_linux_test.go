@@ -82,6 +82,38 @@ func TestCPUsLimit(t *testing.T) {
 	}
 }
 
+// What a step can undo, its affinity, is not all that keeps it to its processors.
+func TestCPUsLimitOfGroup(t *testing.T) {
+	needNamespaces(t)
+	e := process.New(process.Options{})
+	defer e.Close()
+	job := newJob(t, shell("echo runs; sleep 0.5"))
+	job.Limits = pipeline.Limits{CPUs: 1}
+	var found []string
+	outcome, err := e.Run(t.Context(), job, executor.Streams{Stdout: writerFunc(func([]byte) {
+		for _, file := range []string{"cpu.cfs_quota_us", "cpu.max"} {
+			for _, above := range []string{"", "/*", "/*/*", "/*/*/*"} {
+				names, _ := filepath.Glob("/sys/fs/cgroup" + above + "/attest-step-*/" + file)
+				for _, name := range names {
+					text, _ := os.ReadFile(name)
+					found = append(found, strings.TrimSpace(string(text)))
+				}
+			}
+		}
+	})})
+	if err != nil || outcome.ExitCode != 0 {
+		t.Fatal(outcome.ExitCode, err)
+	}
+	limited := slices.ContainsFunc(found, func(s string) bool { return s == "100000" || s == "100000 100000" })
+	if named := slices.Contains(outcome.Controls, process.ControlCPUsLimit); named != limited {
+		t.Errorf("groups have %q, controls %q", found, outcome.Controls)
+	}
+}
+
+type writerFunc func(p []byte)
+
+func (f writerFunc) Write(p []byte) (int, error) { f(p); return len(p), nil }
+
 // Nothing is left of the control groups.
 func TestGroupsAreRemoved(t *testing.T) {
 	needNamespaces(t)

@@ -150,9 +150,12 @@ func TestStepsApart(t *testing.T) {
 	needView(t)
 	e := process.New(process.Options{Environ: []string{"HOME=" + t.TempDir(), "PATH=" + os.Getenv("PATH")}})
 	defer e.Close()
-	one := newJob(t, shell(`echo 1 > half; echo 1 > /tmp/half; echo 1 > "$HOME/half"; sleep 0.5; cat half /tmp/half "$HOME/half"`))
+	// Of the machine's, should the steps write to it.
+	shared := filepath.Join("/tmp", fmt.Sprintf("attest-half-%d", os.Getpid()))
+	t.Cleanup(func() { _ = os.Remove(shared) })
+	one := newJob(t, shell(`shared=`+shared+`; echo 1 > half; echo 1 > $shared; echo 1 > "$HOME/half"; sleep 0.5; cat half $shared "$HOME/half"`))
 	two := one
-	two.Command = shell(`sleep 0.2; cat half /tmp/half "$HOME/half" 2>/dev/null; echo 2 > half; echo 2 > /tmp/half; echo 2 > "$HOME/half"`)
+	two.Command = shell(`shared=` + shared + `; sleep 0.2; cat half $shared "$HOME/half" 2>/dev/null; echo 2 > half; echo 2 > $shared; echo 2 > "$HOME/half"`)
 	two.Staging = one.Staging + "2"
 	if err := os.Mkdir(two.Staging, 0o755); err != nil {
 		t.Fatal(err)
