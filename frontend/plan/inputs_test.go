@@ -326,3 +326,20 @@ func TestInputsReads(t *testing.T) {
 		t.Errorf("everything: %v", err)
 	}
 }
+
+func TestLeft(t *testing.T) {
+	p := planned(t, `
+  a: {run: x, outputs: [out/bin/a, "*.tab", "gen/*/x.go", "log?"]}
+  b: {run: x, outputs: [dist/]}
+`)
+	for path, want := range map[string][2]bool{ // left, holds
+		".": {false, true}, "src": {}, "outer": {}, "gen/a/y.go": {}, "out/other": {}, "sub/attest.lock": {},
+		"out": {false, true}, "out/bin": {false, true}, "gen": {false, true}, "gen/a": {},
+		"out/bin/a": {true}, "x.tab": {true}, "gen/a/x.go": {true}, "log": {true}, "dist": {true}, "dist/x": {true},
+		".git": {true}, ".attest": {true}, "src/.git": {true}, "attest.lock": {true},
+	} {
+		if got := [2]bool{p.Left(path), p.Holds(path)}; got != want {
+			t.Errorf("%s: left, holds %v, want %v", path, got, want)
+		}
+	}
+}

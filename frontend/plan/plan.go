@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/frontend/source"
@@ -37,6 +38,7 @@ type Plan struct {
 
 	// writers knows the outputs of all steps of the pipeline, planned or not.
 	writers pipeline.Writers
+	holders func() map[string]bool // see holdersOf
 }
 
 // Step is one planned step.
@@ -61,6 +63,7 @@ func New(p *pipeline.Pipeline, only ...string) (*Plan, error) {
 		return nil, err
 	}
 	plan := &Plan{Pipeline: p, writers: p.Writers()}
+	plan.holders = sync.OnceValue(func() map[string]bool { return holdersOf(p) })
 	plan.order(index, wanted)
 	return plan, nil
 }

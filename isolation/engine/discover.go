@@ -20,7 +20,8 @@ import (
 )
 
 // Discovered inputs are what a step depends on besides its key: files of the
-// project that it read without declaring them, symbolic links that it followed,
+// project that it read without declaring them, the names in folders that it listed
+// and declares nothing of, symbolic links that it followed,
 // programs that it executed, the libraries that those are linked with and, of a step that was traced, files that it looked for
 // in vain. They are known when it has run, are kept with its result, and decide
 // whether that is used again.
@@ -57,6 +58,8 @@ func (w *walk) discover(ctx context.Context, out *executor.Outcome) error {
 		}
 	}
 	out.Read, out.Programs = digested(out.Read), digested(out.Programs)
+	listed, moved := w.list(out.Listed)
+	w.listed, changed = listed, append(changed, moved...)
 	if len(changed) > 0 {
 		w.changed = true
 		w.warn("the result is not kept, because what the step read without declaring it did not stay as it was while it ran: " + some(changed))
@@ -139,6 +142,9 @@ func digested(files []executor.File) []executor.File {
 func (w *walk) outdated(ctx context.Context, made stepFacts) string {
 	if changed := differing(ctx, w.run.files.digests, w.run.root, made.Read, func(p string) string { return p }); len(changed) > 0 {
 		return "undeclared input changed: " + some(changed)
+	}
+	if changed := w.relisted(made); len(changed) > 0 {
+		return "other files in a folder that is not declared: " + some(changed)
 	}
 	if appeared := w.appeared(made); len(appeared) > 0 {
 		return "there now, and looked for in vain before: " + some(appeared)

@@ -98,7 +98,7 @@ func (w *walk) keep(ctx context.Context) {
 	facts, err := json.Marshal(stepFacts{
 		Schema: factsSchema, Step: w.step.Name, Isolation: w.facts.Isolation, Network: w.facts.Network,
 		Strict: w.run.Strict, Traced: w.traces(), Log: w.facts.Log,
-		Named: w.named(), Libraries: w.libraries, findings: w.findings(),
+		Named: w.named(), Libraries: w.libraries, Listed: w.listed, findings: w.findings(),
 	})
 	if err == nil {
 		result := cache.Result{
@@ -131,6 +131,8 @@ type stepFacts struct {
 	// Libraries are those that these are linked with: by what they say of
 	// themselves, and not because somebody saw them read.
 	Libraries []receipt.File `json:"libraries,omitempty"`
+	// Listed are folders of the project, with a digest of the names in them.
+	Listed []receipt.File `json:"listed,omitempty"`
 	findings
 }
 

@@ -58,6 +58,7 @@ type walk struct {
 	observed  *executor.Seen     // what it did in the project; nil where nobody watched
 	unseen    []string           // why the findings of a trace may lack something
 	libraries []receipt.File     // of the programs that it executed
+	listed    []receipt.File     // folders that it listed and declares nothing of
 	changed   bool               // the inputs did not stay as they were while the command ran
 	kept      bool               // the result is in the cache
 }

@@ -134,6 +134,9 @@ type Outcome struct {
 	// and its digest is that of its target. Both ordered by path, each once. A digest
 	// that is zero is for the caller to find, which remembers digests.
 	Read, Programs []File
+	// Listed are folders of the project whose names the step read, where somebody
+	// could tell; they were there before it. "." is the project. Ordered.
+	Listed []string
 	// Missing are paths of the project that the step looked for and that were
 	// not there, MissingPrograms are names that it looked for in every folder of
 	// its PATH, Unread are declared inputs that it never opened. These and Seen

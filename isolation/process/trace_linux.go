@@ -37,6 +37,7 @@ type trace struct {
 	done      chan struct{} // closed when the reader has ended; nil where there is none
 
 	opened, executed map[string]bool // by path in the step
+	listed           map[string]bool // folders whose names were read
 	lost             bool            // the kernel could not tell everything
 	finished         bool
 }
@@ -47,7 +48,7 @@ func newTrace(from *watchers) *trace {
 	if err != nil {
 		return nil
 	}
-	t := &trace{from: from, fd: fd, namespace: -1, opened: map[string]bool{}, executed: map[string]bool{}}
+	t := &trace{from: from, fd: fd, namespace: -1, opened: map[string]bool{}, executed: map[string]bool{}, listed: map[string]bool{}}
 	if err := unix.Pipe2(t.stop[:], unix.O_CLOEXEC); err != nil {
 		from.give(fd)
 		return nil
@@ -111,8 +112,20 @@ func (t *trace) watch(mounts []int) {
 			return
 		}
 	}
+	if len(mounts) > 0 {
+		watchLists(t.fd, mounts[0])
+	}
 	t.done = make(chan struct{})
 	go t.read()
+}
+
+// watchLists has the group told of folders that are listed. To be told of a read of
+// folders, and not of files, takes Linux 6.0; before, nothing is told.
+func watchLists(fd, mount int) {
+	const ignore = unix.FAN_MARK_ADD | unix.FAN_MARK_MOUNT | unix.FAN_MARK_IGNORE_SURV
+	if err := unix.FanotifyMark(fd, ignore, unix.FAN_ACCESS, mount, "."); err == nil { // of files
+		_ = unix.FanotifyMark(fd, unix.FAN_MARK_ADD|unix.FAN_MARK_MOUNT, unix.FAN_ACCESS|unix.FAN_ONDIR, mount, ".")
+	}
 }
 
 // finish waits for the last event and gives everything back, once nothing of the
@@ -189,6 +202,10 @@ func (t *trace) events(b []byte) {
 		if rest, ok := below(path, t.alias); ok && t.alias != "" {
 			path = join(t.project, rest)
 		}
+		if e.Mask&unix.FAN_ACCESS != 0 {
+			t.listed[path] = true
+			continue
+		}
 		if e.Mask&unix.FAN_OPEN_EXEC != 0 {
 			t.executed[path] = true
 		} else if _, ok := below(path, t.project); !ok {
@@ -216,8 +233,28 @@ func (t *trace) tell(at *overlay, out *executor.Outcome) {
 			out.Read = append(out.Read, executor.File{Path: strings.TrimPrefix(rest, "/")})
 		}
 	}
+	for path := range t.listed {
+		out.Listed = at.listed(path, out.Listed)
+	}
 	slices.SortFunc(out.Read, byPath)
 	slices.SortFunc(out.Programs, byPath)
+	slices.Sort(out.Listed)
+}
+
+// listed adds a folder that the step read to the list, as the project has it, if it
+// stood there before the step, which saw it.
+func (o *overlay) listed(path string, list []string) []string {
+	if path == o.job.Root {
+		return append(list, ".")
+	}
+	p, inside := o.inProject(path)
+	if !inside || !o.saw(p) {
+		return list
+	}
+	if info, err := o.root.Lstat(filepath.FromSlash(p)); err != nil || !info.IsDir() {
+		return list
+	}
+	return append(list, p)
 }
 
 // undeclared reports whether p is a file that stood in the project before the

@@ -144,3 +144,36 @@ func TestTraceOfMany(t *testing.T) {
 		})
 	}
 }
+
+// Root is told of the folders that a step lists, not of those that it opens.
+func TestTraceOfFolders(t *testing.T) {
+	needView(t)
+	needRoot(t)
+	e := process.New(process.Options{})
+	defer e.Close()
+	for _, test := range []struct {
+		name, script string
+		want         []string
+	}{
+		{name: "nothing", script: "true"},
+		{name: "a file", script: "cat src/a"},
+		{name: "opened and not read", script: "mkdir -p new/a new/b; exec 3< src; rm -r new"},
+		{name: "a folder", script: "ls src", want: []string{"src"}},
+		{name: "the project", script: "ls", want: []string{"."}},
+		{name: "a pattern", script: "cat src/*/f*", want: []string{"src", "src/deep"}},
+		{name: "its own", script: "mkdir new; ls new; rmdir new"},
+		{name: "ours and git's", script: "ls .git; ls .attest || true"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			job := newJob(t, shell(test.script))
+			for _, name := range []string{"in", "src/a", "src/deep/file", ".git/HEAD"} {
+				write(t, filepath.Join(job.Root, name), "x\n")
+			}
+			declare(t, &job, "in")
+			_, outcome := printed(t, e, job)
+			if diff := cmp.Diff(test.want, outcome.Listed); diff != "" {
+				t.Errorf("listed (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

@@ -77,7 +77,7 @@ func TestJobAndOutcomeArriveWhole(t *testing.T) {
 	}
 	outcome := executor.Outcome{ExitCode: 3, TimedOut: true, Duration: time.Minute, Engine: "e", Image: "i@sha256:1", Controls: []string{"c"},
 		Fetched: []executor.Fetch{{URL: "u", SHA256: digest.OfSHA256(nil)}}, Unrecorded: []string{"GET v: why"}, Read: []executor.File{{Path: "r", Digest: digest.Of(nil)}},
-		Programs: []executor.File{{Path: "/p", Digest: digest.Of(nil)}}, Missing: []string{"m"}, MissingPrograms: []string{"p"}, Unread: []string{"u"},
+		Programs: []executor.File{{Path: "/p", Digest: digest.Of(nil)}}, Listed: []string{"d"}, Missing: []string{"m"}, MissingPrograms: []string{"p"}, Unread: []string{"u"},
 		Seen:       &executor.Seen{Opened: []string{"o"}, Looked: []string{"l"}, Listed: []string{"d"}, Wrote: []string{"w"}, Unseen: []string{"w"}},
 		Unexpected: []string{"x"}, Modified: []string{"y"}, Varied: []string{"v"}, Met: []string{"memory"},
 		Refused: []executor.Refused{{URL: "u", Why: "w", NotLocked: true, NotAllowed: "h"}}}
