@@ -49,6 +49,7 @@ func testConformance(t *testing.T, init string) {
 		default:
 			f.Controls = slices.Concat(always(), ofView(), landlocked(true), []string{process.ControlPIDNamespace})
 		}
+		f.Controls = append(f.Controls, process.ControlDiskReserve)
 		f.Controls = append(f.Controls, grouped()...)
 		slices.Sort(f.Controls)
 		return f

@@ -118,6 +118,10 @@ const (
 	// well-known files with credentials.
 	ControlCredentialsHidden = "credentials-hidden"
 
+	// ControlDiskReserve says that the step would have been stopped before it had
+	// filled the disk.
+	ControlDiskReserve = "disk-reserve"
+
 	ControlIPCNamespace   = "ipc-namespace"
 	ControlMountNamespace = "mount-namespace"
 	ControlPIDNamespace   = "pid-namespace"

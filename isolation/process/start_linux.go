@@ -186,7 +186,7 @@ func (e *Executor) startWith(ctx context.Context, p protection, at place, job ex
 		outcome.Duration = time.Since(begun)
 	}
 	said.Controls, outcome.Varied = w.tell(said.Controls)
-	outcome.Controls = slices.Concat(p.controls(), said.Controls, l.controls)
+	outcome.Controls = slices.Concat([]string{ControlDiskReserve}, p.controls(), said.Controls, l.controls)
 	if err := tellTraces(at, t, heard, &outcome); err != nil {
 		return executor.Outcome{}, err
 	}
