@@ -48,7 +48,7 @@ func (p Public) PEM() []byte {
 // refused with errors that match [ErrKey] and say what to do; a file that is
 // not there gives one that matches [fs.ErrNotExist].
 func LoadPrivate(path string) (Private, error) {
-	data, info, err := readFile(path, syscall.O_NOFOLLOW)
+	data, info, err := readFile(path, noFollow)
 	if err != nil {
 		return Private{}, fmt.Errorf("reading private key: %w", err)
 	}

@@ -7,12 +7,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 )
 
 // maxSocketPath is the longest path of a unix socket: 108 bytes with the NUL.
@@ -119,26 +117,6 @@ func shortDir(dir string) string {
 	sum := sha256.Sum256([]byte(dir))
 	uid := strconv.Itoa(os.Getuid())
 	return filepath.Join("/tmp", "attest-"+uid+"-"+hex.EncodeToString(sum[:8]))
-}
-
-// ownFolder makes dir with mode 0700, or checks that the one that is there is
-// a folder of this user's; other users are then kept out of it.
-func ownFolder(dir string) error {
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("making %s: %w", dir, err)
-	}
-	info, err := os.Lstat(dir)
-	if err != nil {
-		return err
-	}
-	stat, ok := info.Sys().(*syscall.Stat_t)
-	if !info.IsDir() || !ok || int(stat.Uid) != os.Getuid() {
-		return fmt.Errorf("%s is not a folder of this user", dir)
-	}
-	if info.Mode().Perm() != 0o700 {
-		return os.Chmod(dir, 0o700)
-	}
-	return nil
 }
 
 // Getenv returns a variable of an environment as a process finds it: the last one

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"syscall"
 	"time"
 )
 
@@ -26,12 +25,11 @@ func TryLock(path string) (*Lock, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	if err == nil {
+	if err = flock(f, true); err == nil {
 		return &Lock{f}, nil
 	}
 	f.Close()
-	if errors.Is(err, syscall.EWOULDBLOCK) {
+	if errors.Is(err, ErrLocked) {
 		return nil, ErrLocked
 	}
 	return nil, fmt.Errorf("locking %s: %w", path, err)
@@ -77,8 +75,7 @@ func locked(path string) (bool, error) {
 	}
 	defer f.Close()
 	// Shared, so that two who look at once do not see each other.
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB)
-	if errors.Is(err, syscall.EWOULDBLOCK) {
+	if err = flock(f, false); errors.Is(err, ErrLocked) {
 		return true, nil
 	}
 	return false, err
