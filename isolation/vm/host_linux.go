@@ -126,11 +126,7 @@ func (h *Host) Run(ctx context.Context, r Run) (exitCode int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	hw := hardware{
-		accelerator: h.accelerator(ctx, stage), cpus: r.Settings.CPUs, memory: r.Settings.Memory,
-		network: r.Network, namespace: r.Namespace, clock: r.Settings.Clock, tscKHz: h.tsc(),
-		seeded: r.Settings.Seed != "" && stage.devices, kernel: stage.parts.Kernel.Version,
-	}
+	hw := h.hardware(ctx, stage, r)
 	if ctx.Err() != nil {
 		return 0, context.Cause(ctx)
 	}
@@ -166,6 +162,15 @@ func (h *Host) Run(ctx context.Context, r Run) (exitCode int, err error) {
 	return m.run(ctx, o, r, Facts{
 		QEMU: stage.version, Accelerator: hw.accelerator, Kernel: stage.parts.Kernel.Version, Seeded: hw.seeded,
 	})
+}
+
+// hardware says what machine a command gets.
+func (h *Host) hardware(ctx context.Context, s *stage, r Run) hardware {
+	return hardware{
+		accelerator: h.accelerator(ctx, s), cpus: r.Settings.CPUs, memory: r.Settings.Memory,
+		network: r.Network, namespace: r.Namespace, clock: r.Settings.Clock, tscKHz: h.tsc(),
+		seeded: r.Settings.Seed != "" && s.devices, kernel: s.parts.Kernel.Version,
+	}
 }
 
 // stage returns the stage for a kernel, which it makes at the first call.

@@ -43,6 +43,11 @@ func TestGetrandom(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
+		for _, refused := range []unix.Errno{unix.EBUSY, unix.EPERM, unix.ENOSYS} { // who started the test listens, or forbids it
+			if strings.HasPrefix(string(out), "taking over random numbers: "+refused.Error()) {
+				t.Skip(string(out))
+			}
+		}
 		return string(out)
 	}
 	first, again, other := see("handed over", "0"), see("handed over", "0"), see("handed over", "1")
