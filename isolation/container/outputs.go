@@ -38,6 +38,11 @@ type outputs struct {
 	first  error
 	opened bool
 
+	// folder is the last one that something was unpacked into, and in a handle on it:
+	// what is in a folder comes together.
+	folder string
+	in     *os.Root
+
 	folders []*tar.Header // their modes and times are set at the end
 	count   int64
 	written []byte // the engine's report
@@ -82,6 +87,7 @@ func (o *outputs) err() error {
 // receive unpacks until the archive ends.
 func (o *outputs) receive() error {
 	err := o.unpack()
+	o.leave()
 	if errors.Is(err, errAborted) {
 		return err
 	}
@@ -154,8 +160,12 @@ func (o *outputs) entry(name string, h *tar.Header, content io.Reader) error {
 }
 
 func (o *outputs) file(name string, h *tar.Header, content io.Reader) error {
+	in, name, err := o.enter(name)
+	if err != nil {
+		return err
+	}
 	// O_EXCL: nothing that stands there already, a link least of all, is opened.
-	f, err := o.staging.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := in.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
@@ -169,7 +179,32 @@ func (o *outputs) file(name string, h *tar.Header, content io.Reader) error {
 	if err != nil {
 		return err
 	}
-	return o.staging.Chtimes(name, h.ModTime, h.ModTime)
+	return in.Chtimes(name, h.ModTime, h.ModTime)
+}
+
+// enter returns a handle on the folder that a name lies in, good until the next
+// call, and the name in it. Unpacking 20,000 small files to memory takes 1.1 s where
+// every component of their paths is opened for each use, and 0.75 to 1 s so.
+func (o *outputs) enter(name string) (in *os.Root, base string, err error) {
+	folder := path.Dir(name)
+	if folder == "." {
+		return o.staging, name, nil
+	}
+	if o.in == nil || folder != o.folder {
+		o.leave()
+		if o.in, err = o.staging.OpenRoot(folder); err != nil {
+			return nil, "", err
+		}
+		o.folder = folder
+	}
+	return o.in, path.Base(name), nil
+}
+
+func (o *outputs) leave() {
+	if o.in != nil {
+		_ = o.in.Close() // it was only looked through
+		o.in = nil
+	}
 }
 
 func (o *outputs) copy(f io.Writer, content io.Reader) error {

@@ -6,6 +6,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,7 +18,7 @@ import (
 )
 
 // take unpacks an archive into staging, as if the engine had sent it.
-func take(t *testing.T, staging string, archive []byte) error {
+func take(t testing.TB, staging string, archive []byte) error {
 	t.Helper()
 	root, err := os.OpenRoot(staging)
 	if err != nil {
@@ -36,7 +37,7 @@ func take(t *testing.T, staging string, archive []byte) error {
 	return <-done
 }
 
-func archive(t *testing.T, headers ...*tar.Header) []byte {
+func archive(t testing.TB, headers ...*tar.Header) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
@@ -172,5 +173,26 @@ func TestModes(t *testing.T) {
 	}
 	if to, err := os.Readlink(filepath.Join(staging, "way")); err != nil || to != "/etc/passwd" {
 		t.Errorf("the link leads to %q, error %v", to, err)
+	}
+}
+
+// BenchmarkUnpack takes back 20,000 small files in 100 folders.
+func BenchmarkUnpack(b *testing.B) {
+	var headers []*tar.Header
+	for i := range 100 {
+		dir := fmt.Sprintf("out/d%d", i)
+		if i == 0 {
+			headers = append(headers, folderOf("out"))
+		}
+		headers = append(headers, folderOf(dir))
+		for j := range 200 {
+			headers = append(headers, file(fmt.Sprintf("%s/f%d", dir, j)))
+		}
+	}
+	text := archive(b, headers...)
+	for b.Loop() {
+		if err := take(b, b.TempDir(), text); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
