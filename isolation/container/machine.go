@@ -64,7 +64,8 @@ func machineSettings(job executor.Job, kernel string) vm.Settings {
 }
 
 // fixedStartTime is what a machine fixes for a deterministic step besides what a
-// container does: the time at which the command starts. The clock runs on.
+// container does: the time at which the command starts. The clock runs on, and files
+// that the step writes have the time of this host, whose file system they are in.
 const fixedStartTime = "fixed-start-time"
 
 // machineFixes adds what is fixed to the controls of a deterministic step, and
