@@ -56,7 +56,7 @@
 // The files of the project that a step reads without declaring them, and the
 // programs that it executes, are in the outcome: as fanotify tells them, where this
 // program may ask it, else as the step names them in system calls, of which
-// seccomp tells. Job.Trace has seccomp tell of everything that the step looks for,
+// seccomp tells. The former tells also which folders it lists. Job.Trace has seccomp tell of everything that the step looks for,
 // found or not. The controls say which it was; see SECURITY.md for what none of
 // them tells.
 //
