@@ -204,7 +204,7 @@ func (g *groups) started() {
 }
 
 // close removes the groups, which the kernel holds on to until the last process
-// in them is gone for good.
+// in them is gone for good. One that outlived its init is killed.
 func (g *groups) close() {
 	g.started()
 	for _, dir := range g.dirs {
@@ -212,7 +212,18 @@ func (g *groups) close() {
 			if err := os.Remove(dir); !errors.Is(err, unix.EBUSY) {
 				break
 			}
+			killAll(dir)
 			time.Sleep(5 * time.Millisecond)
+		}
+	}
+}
+
+// killAll kills the processes of a group.
+func killAll(dir string) {
+	text, _ := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
+	for line := range strings.Lines(string(text)) {
+		if pid, err := strconv.Atoi(strings.TrimSpace(line)); err == nil && pid > 1 {
+			_ = unix.Kill(pid, unix.SIGKILL)
 		}
 	}
 }

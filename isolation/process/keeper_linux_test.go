@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/isolation/executor"
 	"github.com/attest-pipeline/attest/isolation/process"
 )
@@ -240,4 +242,46 @@ func buildInit(t testing.TB) string {
 		t.Fatalf("building attest-init: %v\n%s", err, out)
 	}
 	return program
+}
+
+// Where its init cannot see to it, what a step left is ended all the same, also
+// where no namespace ends with the init.
+func TestStuckInit(t *testing.T) {
+	if os.Getenv(without) != "pid" {
+		t.Skip("TestConformanceWithout runs it where there are no PID namespaces")
+	}
+	e := process.New(process.Options{})
+	defer e.Close()
+	mark := fmt.Sprintf("stuck-%d", os.Getpid())
+	job := newJob(t, shell(`sleep 60 & setsid sh -c 'sleep 60; :' & (setsid sleep 60 &) & echo $PPID; wait`))
+	job.Env = []pipeline.Var{{Name: "MARK", Value: mark}}
+	job.Timeout = 2 * time.Second
+	stop := stopper{t: t}
+	outcome, err := e.Run(t.Context(), job, executor.Streams{Stdout: &stop})
+	if err != nil || !outcome.TimedOut || !stop.stopped {
+		t.Fatalf("%+v, %v; the init was stopped: %t", outcome, err, stop.stopped)
+	}
+	for range 50 {
+		if !alive(mark) {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Error("something of the step is still alive")
+}
+
+// stopper stops the process whose number is printed.
+type stopper struct {
+	t       *testing.T
+	stopped bool
+}
+
+func (s *stopper) Write(b []byte) (int, error) {
+	if pid, err := strconv.Atoi(strings.TrimSpace(string(b))); err == nil && pid > 1 {
+		if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
+			s.t.Error(err)
+		}
+		s.stopped = true
+	}
+	return len(b), nil
 }

@@ -184,11 +184,23 @@ func (k *keeper) request(readable bool) bool {
 	return true
 }
 
+// kill ends an init that did not end in time, and first what it looks after: where
+// it is not the first process of a namespace, that would outlive it.
 func (k *keeper) kill(id uint64) {
 	for _, c := range k.inits {
-		if c.id == id {
-			_ = unix.Kill(c.pid, unix.SIGKILL)
+		if c.id != id {
+			continue
 		}
+		for late := time.Now().Add(endWithin); time.Now().Before(late); time.Sleep(time.Millisecond) {
+			below := descendants(c.pid)
+			if len(below) == 0 {
+				break
+			}
+			for _, pid := range below {
+				_ = unix.Kill(pid, unix.SIGKILL)
+			}
+		}
+		_ = unix.Kill(c.pid, unix.SIGKILL)
 	}
 }
 
