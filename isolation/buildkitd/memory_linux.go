@@ -140,25 +140,11 @@ func (w *memoryWatch) end(failed bool) (met bool) {
 func (w *memoryWatch) killed() bool {
 	switch {
 	case w.unified:
-		return killed(filepath.Join(w.group, "memory.events"))
+		return pressure.Killed(filepath.Join(w.group, "memory.events"))
 	case w.events < 0:
 		return false
 	}
-	return killed(filepath.Join(w.group, "memory.oom_control")) || w.killedBeforeEnd()
-}
-
-// killed reads a group's count of kills, which both versions call the same.
-func killed(path string) bool {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return false
-	}
-	for line := range strings.Lines(string(text)) {
-		if count, ok := strings.CutPrefix(strings.TrimSpace(line), "oom_kill "); ok {
-			return count != "0"
-		}
-	}
-	return false
+	return pressure.Killed(filepath.Join(w.group, "memory.oom_control")) || w.killedBeforeEnd()
 }
 
 // killedBeforeEnd reads what the eventfd counts: at the end of the group, of which

@@ -152,6 +152,11 @@ func TestMachineLimits(t *testing.T) {
 	if got := see("memory"); got == "90000000" {
 		t.Error("a process had 90 MB with a limit of 64 MB")
 	}
+	// Who fails by it is told.
+	j.Command.Shell, j.Outputs, j.Staging = "head -c 100000000 /dev/zero | tail -c 90000000", nil, t.TempDir()
+	if outcome, err := e.Run(t.Context(), j, executor.Streams{}); err != nil || outcome.ExitCode != 137 || !slices.Equal(outcome.Met, []string{"memory"}) {
+		t.Errorf("a step whose memory was full: exit code %d, limits met %q, %v", outcome.ExitCode, outcome.Met, err)
+	}
 	if got := see("cpus"); got != "2" {
 		t.Errorf("%s processors, want 2", got)
 	}

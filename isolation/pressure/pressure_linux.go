@@ -163,3 +163,18 @@ func Stat(group, name string) int64 {
 	}
 	return 0
 }
+
+// Killed reads a group's count of kills, from memory.events or, of version 1,
+// memory.oom_control, and reports whether there were any.
+func Killed(path string) bool {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return false
+	}
+	for line := range strings.Lines(string(text)) {
+		if count, ok := strings.CutPrefix(strings.TrimSpace(line), "oom_kill "); ok {
+			return count != "0"
+		}
+	}
+	return false
+}

@@ -112,6 +112,9 @@ type Run struct {
 	Stdout, Stderr io.Writer
 	// Started, which may be nil, is told when the command begins.
 	Started func(Facts)
+	// Starved, which may be nil, is told before the end when something of the step
+	// was killed for want of memory, as far as the machine says so.
+	Starved func()
 }
 
 // Run boots a machine and waits for the command's end; before, it waits for others
@@ -281,6 +284,10 @@ func (m *machine) run(ctx context.Context, o guest.Order, r Run, facts Facts) (e
 			if r.Started != nil {
 				r.Started(facts)
 				r.Started = nil
+			}
+		case guest.KindStarved:
+			if r.Starved != nil {
+				r.Starved()
 			}
 		case guest.KindStdout:
 			_, err = r.Stdout.Write(payload)

@@ -129,6 +129,11 @@ func serve(port int) error {
 	if err := unmountTree(); err != nil {
 		return err
 	}
+	if code.starved {
+		if err := control.send(KindStarved, nil); err != nil {
+			return err
+		}
+	}
 	if code.why != "" {
 		return control.send(KindNotRun, append([]byte{code.exit}, code.why...))
 	}

@@ -84,9 +84,12 @@ const (
 	KindRuns   Kind = 's' // the command was started
 	KindStdout Kind = 'o'
 	KindStderr Kind = 'e'
-	KindExit   Kind = 'x' // one byte: the exit code; everything is on the disk
-	KindNotRun Kind = 'n' // one byte: the exit code of a shell in its place; then why
-	KindFailed Kind = 'f' // why the guest could not do its work
+	// KindStarved says, before the end, that something of the step was killed for
+	// want of memory.
+	KindStarved Kind = 'k'
+	KindExit    Kind = 'x' // one byte: the exit code; everything is on the disk
+	KindNotRun  Kind = 'n' // one byte: the exit code of a shell in its place; then why
+	KindFailed  Kind = 'f' // why the guest could not do its work
 )
 
 const (

@@ -30,6 +30,8 @@ const (
 type outcome struct {
 	exit byte
 	why  string // empty for a command that ran
+	// starved says that something of the step was killed for want of memory.
+	starved bool
 }
 
 // run starts the command and waits until everything that it started has ended
@@ -43,7 +45,8 @@ func (o Order) run(control *conn) (outcome, error) {
 	if err != nil {
 		return outcome{}, err
 	}
-	if err := o.watchMemory(); err != nil {
+	watch, err := o.watchMemory()
+	if err != nil {
 		return outcome{}, err
 	}
 	theirs := []*os.File{files.null, files.stdout.in, files.stderr.in, files.order.out, files.status.in}
@@ -84,7 +87,9 @@ func (o Order) run(control *conn) (outcome, error) {
 	if err := control.send(KindRuns, nil); err != nil {
 		return outcome{}, err
 	}
-	return files.wait(control, process)
+	end, err := files.wait(control, process)
+	end.starved = watch.Stop() || pressure.Killed(cgroup+"/memory.events")
+	return end, err
 }
 
 // wait copies the command's output and waits for its end.
@@ -126,16 +131,16 @@ func (o Order) makeCgroup() (*os.File, error) {
 	return os.Open(cgroup)
 }
 
-// watchMemory sees to it that the step ends when it fills its memory.
-func (o Order) watchMemory() error {
+// watchMemory sees to it that the step ends when it fills its memory. The watch ends
+// with the machine, if not before.
+func (o Order) watchMemory() (*pressure.Watcher, error) {
 	if o.Memory == 0 {
-		return nil
+		return nil, nil //nolint:nilnil // nothing is to be watched
 	}
 	const most = 90 // percent
-	_, err := pressure.Watch(pressure.Group{Pressure: cgroup, Processes: cgroup, Full: func() bool {
+	return pressure.Watch(pressure.Group{Pressure: cgroup, Processes: cgroup, Full: func() bool {
 		return pressure.Stat(cgroup, "anon")*100 >= o.Memory*most
 	}})
-	return err // the watch ends with the machine
 }
 
 // pipe is one pipe: what is written to in comes out.
