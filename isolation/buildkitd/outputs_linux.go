@@ -22,7 +22,7 @@ import (
 )
 
 // exporting is BuildKit's worker with an exporter of tar files that can pick what it
-// sends.
+// sends, see [launch.OutputsAttribute].
 type exporting struct{ *base.Worker }
 
 // Exporter implements worker.Worker.
