@@ -130,7 +130,11 @@ func (e *Executor) credentials(project string, env []string) []string {
 func credentialsIn(home string) []string {
 	var found []string
 	for _, c := range homeCredentials() {
-		real, err := filepath.EvalSymlinks(filepath.Join(home, filepath.FromSlash(c.path)))
+		path := filepath.Join(home, filepath.FromSlash(c.path))
+		if _, err := os.Lstat(path); err != nil {
+			continue
+		}
+		real, err := filepath.EvalSymlinks(path)
 		if err == nil && (len(c.marks) == 0 || holds(real, c.marks)) {
 			found = append(found, real)
 		}

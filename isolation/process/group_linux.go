@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -307,7 +306,12 @@ func stale(name string) bool {
 
 // sweep removes groups that killed programs left where this one makes its own.
 func (h hierarchies) sweep() {
-	parents := slices.Collect(maps.Values(h.firsts))
+	var parents []string
+	for _, limit := range groupLimits(pipeline.Limits{Memory: 1, PIDs: 1, CPUs: 1}) {
+		if dir, ok := h.first(limit.controller); ok {
+			parents = append(parents, dir)
+		}
+	}
 	for dir := h.own; dir != "" && h.second != ""; dir = filepath.Dir(dir) {
 		parents = append(parents, dir)
 		if dir == h.second {
