@@ -47,6 +47,7 @@ func attempts() map[string]string {
 		"reboot":             "busybox reboot -f; false",
 		"change the root":    "chroot /workspace /bin/true",
 		"trace the first":    "cat /proc/1/root/init",
+		"look at masked":     "grep -q . /proc/interrupts || grep -q . /proc/timer_list",
 		"reach the network":  "ping -c 1 -w 1 10.0.2.2 || nc -w 1 10.0.2.2 22 < /dev/null",
 		"bring up a network": "ip link set eth0 up",
 		"limits":             "ulimit -n 9999999",
