@@ -3,12 +3,14 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -143,7 +145,14 @@ func cmdReceipt(ts *testscript.TestScript, neg bool, args []string) {
 	if len(files) == 0 {
 		ts.Fatalf("no receipt")
 	}
-	ts.Setenv(args[0], files[len(files)-1])
+	ts.Setenv(args[0], slices.MaxFunc(files, byAge))
+}
+
+// byAge compares the paths of two receipts: by their second, then by the number
+// within it, which may have two digits.
+func byAge(a, b string) int {
+	second := func(path string) string { return filepath.Base(path)[:len("receipt_20060102_150405")] }
+	return cmp.Or(strings.Compare(second(a), second(b)), len(a)-len(b), strings.Compare(a, b))
 }
 
 // cmdSignal runs attest, sends it a signal when a file appears, and checks how

@@ -5,6 +5,7 @@ package e2e_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -114,5 +115,5 @@ func setReceipt(ts *testscript.TestScript, neg bool, args []string) {
 	if len(found) == 0 {
 		ts.Fatalf("there is no receipt")
 	}
-	ts.Setenv("RECEIPT", found[len(found)-1])
+	ts.Setenv("RECEIPT", slices.MaxFunc(found, byAge))
 }

@@ -4,6 +4,7 @@ package e2e_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -232,5 +234,12 @@ func receipt(t *testing.T, dir string) string {
 	if err != nil || len(found) == 0 {
 		t.Fatalf("no receipt in %s (%v)", dir, err)
 	}
-	return found[len(found)-1]
+	return slices.MaxFunc(found, byAge)
+}
+
+// byAge compares the paths of two receipts: by their second, then by the number
+// within it, which may have two digits.
+func byAge(a, b string) int {
+	second := func(path string) string { return filepath.Base(path)[:len("receipt_20060102_150405")] }
+	return cmp.Or(strings.Compare(second(a), second(b)), len(a)-len(b), strings.Compare(a, b))
 }

@@ -159,10 +159,11 @@ func (w *walk) outdated(ctx context.Context, made stepFacts) string {
 	if err != nil {
 		return "the programs of the last run cannot be looked at: " + err.Error()
 	}
-	if changed := differing(ctx, host.digests, host.root, made.Programs, hostPath); len(changed) > 0 {
+	begun := w.run.files.begun.Load()
+	if changed := host.differing(ctx, made.Programs, begun); len(changed) > 0 {
 		return "program changed: " + some(changed)
 	}
-	if changed := differing(ctx, host.digests, host.root, made.Libraries, hostPath); len(changed) > 0 {
+	if changed := host.differing(ctx, made.Libraries, begun); len(changed) > 0 {
 		return "library of a program changed: " + some(changed)
 	}
 	return ""

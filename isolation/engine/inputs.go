@@ -9,11 +9,14 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 
+	"github.com/attest-pipeline/attest/attestation/digest"
 	"github.com/attest-pipeline/attest/attestation/receipt"
 	"github.com/attest-pipeline/attest/attestation/tree"
 	"github.com/attest-pipeline/attest/frontend/plan"
 	"github.com/attest-pipeline/attest/frontend/source"
+	"github.com/attest-pipeline/attest/isolation/executor"
 	"github.com/attest-pipeline/attest/isolation/statcache"
 )
 
@@ -82,9 +85,10 @@ func (w *walk) currentInputs(ctx context.Context) (tree.Tree, error) {
 type files struct {
 	digests *statcache.Cache
 	// host is the same for the whole machine: where programs are.
-	host func() (machine, error)
+	host func() (*machine, error)
 
-	opened *machine // nil before host was called
+	opened *machine    // nil before host was called
+	begun  atomic.Bool // a step was started
 
 	mu    sync.Mutex
 	trees map[int][]tree.Tree // by length
@@ -95,6 +99,39 @@ type files struct {
 type machine struct {
 	root    *os.Root
 	digests *statcache.Cache
+
+	mu  sync.Mutex
+	now map[string]digest.Digest // of what differing looked at, zero where there is no such file
+}
+
+// differing is differing for files of the machine. Each is looked at once, but
+// anew once a step has begun: it may change some.
+func (m *machine) differing(ctx context.Context, files []receipt.File, begun bool) []string {
+	if begun {
+		return differing(ctx, m.digests, m.root, files, hostPath)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var looks []executor.File
+	for _, f := range files {
+		if _, known := m.now[f.Path]; !known {
+			looks = append(looks, executor.File{Path: f.Path})
+		}
+	}
+	const never = 1<<63 - 1
+	if _, err := fill(ctx, m.digests, m.root, never, looks, hostPath); err != nil {
+		return paths(files) // they cannot be read; nobody may say that they are the same
+	}
+	for _, f := range looks {
+		m.now[f.Path] = f.Digest
+	}
+	var changed []string
+	for _, f := range files {
+		if m.now[f.Path] != f.Hash {
+			changed = append(changed, f.Path)
+		}
+	}
+	return changed
 }
 
 // mostWalks bounds how many walks are remembered.
@@ -125,13 +162,15 @@ func newFiles(root *os.Root, cacheDir string) *files {
 		digests: statcache.Open(statcache.Options{Dir: dir, Root: root}),
 		trees:   map[int][]tree.Tree{},
 	}
-	f.host = sync.OnceValues(func() (machine, error) {
+	f.host = sync.OnceValues(func() (*machine, error) {
 		root, err := os.OpenRoot("/")
 		if err != nil {
-			return machine{}, fmt.Errorf("looking at programs: %w", err)
+			return nil, fmt.Errorf("looking at programs: %w", err)
 		}
-		f.opened = &machine{root, statcache.Open(statcache.Options{Dir: dir, Root: root})}
-		return *f.opened, nil
+		f.opened = &machine{
+			root: root, digests: statcache.Open(statcache.Options{Dir: dir, Root: root}), now: map[string]digest.Digest{},
+		}
+		return f.opened, nil
 	})
 	return f
 }

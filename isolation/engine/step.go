@@ -233,6 +233,7 @@ func (w *walk) keyFor(passed []cachekey.Passed) (cachekey.Key, error) {
 // a command may change it.
 func (w *walk) execute(ctx context.Context) error {
 	w.run.source.before(ctx)
+	w.run.files.begun.Store(true)
 	if err := w.makeDir(); err != nil {
 		return err
 	}
