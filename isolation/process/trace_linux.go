@@ -62,18 +62,15 @@ func newTrace(from *watchers) *trace {
 func (k *keeper) watched(v stepinit.View) []string {
 	paths := append([]string{v.Home}, v.Writable...)
 	for _, m := range k.mounts {
-		paths = append(paths, m.path)
-	}
-	paths = slices.DeleteFunc(paths, func(p string) bool {
-		if p == "" || p == v.Project {
-			return true
-		}
 		// What is executed from there is the step's own.
-		return slices.ContainsFunc([]string{"/proc", "/sys", "/dev", "/tmp", "/var/tmp"}, func(dir string) bool {
-			_, ok := below(p, dir)
+		if !slices.ContainsFunc([]string{"/proc", "/sys", "/dev", "/tmp", "/var/tmp"}, func(dir string) bool {
+			_, ok := below(m.path, dir)
 			return ok
-		})
-	})
+		}) {
+			paths = append(paths, m.path)
+		}
+	}
+	paths = slices.DeleteFunc(paths, func(p string) bool { return p == "" || p == v.Project })
 	slices.Sort(paths)
 	paths = append([]string{v.Project}, slices.Compact(paths)...)
 	if len(paths) > stepinit.MostWatched {
