@@ -205,7 +205,7 @@ func TestOwnerIsKilled(t *testing.T) {
 		return
 	}
 	cmd := exec.Command("/proc/self/exe", "-test.run", "^TestOwnerIsKilled$")
-	cmd.Env = append(os.Environ(), "ATTEST_TEST_OWNER=1")
+	cmd.Env = append(os.Environ(), "ATTEST_TEST_OWNER=1", "TMPDIR="+t.TempDir()) // it cannot clean up
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -204,7 +204,7 @@ func TestKilled(t *testing.T) {
 	write(t, dir+"/out", "old")
 	write(t, dir+"/.attest/staging/x", "")
 	cmd := exec.Command("/proc/self/exe", "-test.run", "^TestKilled$")
-	cmd.Env = append(os.Environ(), "ATTEST_TEST_PROJECT="+dir)
+	cmd.Env = append(os.Environ(), "ATTEST_TEST_PROJECT="+dir, "TMPDIR="+t.TempDir()) // it cannot clean up
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
