@@ -14,7 +14,6 @@ import (
 // it only from some moment on. The cause of ctx ends it.
 func OfFile(ctx context.Context, f *os.File, size int64) (Digest, error) {
 	if size >= Large {
-		readAhead(f)
 		return large(ctx, size, func() source { return fileSource(f) })
 	}
 	d, n, err := Read(io.NewSectionReader(f, 0, size))

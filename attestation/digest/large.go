@@ -49,10 +49,14 @@ func ofLarge(b []byte) Digest {
 	return d
 }
 
-// large hashes content of more than one segment. Each processor has a source of
-// its own.
+// perProcessor is how many segments are at work for each processor: while one
+// waits for the disk, another is hashed.
+const perProcessor = 2
+
+// large hashes content of more than one segment, several at once, each from a
+// source of its own.
 func large(ctx context.Context, size int64, content func() source) (Digest, error) {
-	sources := make([]source, runtime.GOMAXPROCS(0))
+	sources := make([]source, perProcessor*runtime.GOMAXPROCS(0))
 	for i := range sources {
 		sources[i] = content()
 	}
