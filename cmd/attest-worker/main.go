@@ -34,11 +34,6 @@ import (
 	"github.com/attest-pipeline/attest/isolation/worker"
 )
 
-// collectAt is how much of what is in use, in percent, may be added to it before
-// memory is collected. Sending many small inputs, gRPC holds a large buffer for
-// each small message that waits: most of what is in use is soon to be garbage.
-const collectAt = 40
-
 func main() { os.Exit(run()) }
 
 func run() int {
@@ -101,9 +96,10 @@ func serve(ctx context.Context, project, engine, kernel string, environ []string
 	options.Machines = &vm.Options{Environ: environ, Kernel: kernel}
 	machines := container.New(options)
 	defer machines.Close()
+	var inMemory memory
 	server := worker.Server{Version: version.Version, Executors: map[pipeline.Isolation]executor.Executor{
-		pipeline.Container: containers,
-		pipeline.VM:        machines,
+		pipeline.Container: bounded{containers, &inMemory},
+		pipeline.VM:        bounded{machines, &inMemory},
 	}}
 	return server.Serve(ctx, listener)
 }
