@@ -3,6 +3,7 @@
 package engine
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -50,7 +51,7 @@ func (w *walk) commandError(out executor.Outcome) error {
 	default:
 		text = fmt.Sprintf("the command ended with exit code %d", out.ExitCode)
 	}
-	return &StepError{ExitCode: out.ExitCode, TimedOut: out.TimedOut, Err: w.at(w.step.RunPos, text, slices.Concat(hints, w.networkHints(out), w.hiddenHints())...)}
+	return &StepError{ExitCode: out.ExitCode, TimedOut: out.TimedOut, Err: w.at(w.step.RunPos, text, slices.Concat(hints, w.networkHints(out), w.hiddenHints(), w.credentialHints(out))...)}
 }
 
 // hiddenHints say what of the project the step looked for and was not shown, or how
@@ -75,6 +76,38 @@ func (w *walk) hiddenHints() []string {
 		return nil
 	}
 	return []string{"it looked for " + some(hidden) + ", there in the project and not declared: attest init --from-trace " + w.step.Name + " declares it"}
+}
+
+// credentialHints say that the step was not shown the credentials of this machine,
+// where the end of its log sounds as if it had wanted some.
+func (w *walk) credentialHints(out executor.Outcome) []string {
+	if len(out.Concealed) == 0 || !lacksCredentials(w.log.lastLines(), out.Concealed) {
+		return nil
+	}
+	return []string{"a step does not see the credentials of this machine (" + some(out.Concealed) +
+		"): give it the one that it needs, secrets: {NAME: {file: PATH, mount: PATH}}"}
+}
+
+// lacksCredentials reports whether a log speaks of one of the paths, or of not
+// being let in, in the words of git, ssh, curl, npm, pip, cargo, Maven, Go, Docker
+// and the clouds' tools.
+func lacksCredentials(log []byte, paths []string) bool {
+	for _, path := range paths {
+		if bytes.Contains(log, []byte(path)) {
+			return true
+		}
+	}
+	log = bytes.ToLower(log)
+	for _, words := range []string{
+		"authenticat", "unauthorized", "credential", "permission denied (publickey", "host key verification failed",
+		"could not read username", "terminal prompts disabled", "access denied", "code e401", "code e403", " 401", "403 forbidden",
+		"not logged in", "login required",
+	} {
+		if bytes.Contains(log, []byte(words)) {
+			return true
+		}
+	}
+	return false
 }
 
 // networkHints say what the step got nothing from on a recorded network, and how

@@ -152,6 +152,9 @@ type Outcome struct {
 	// attest.yaml, ordered, as far as the level is told: something of the step was
 	// killed for "memory", or could not start for "pids".
 	Met []string
+	// Concealed are files and folders with credentials of the user that a command
+	// which failed was not shown, by absolute paths, ordered.
+	Concealed []string
 	// Varied names what a Variation really changed, ordered.
 	Varied []string
 	// Refused is what a recorded network did not let the step ask for, in the

@@ -10,6 +10,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/attest-pipeline/attest/isolation/executor"
 )
 
 // credential is a file or folder in which programs keep what lets them act as
@@ -123,6 +127,33 @@ func (e *Executor) credentials(project string, env []string) []string {
 	}
 	v.known[key] = found
 	return found
+}
+
+// concealed returns the credentials of the user that a step with this protection
+// and environment does not see, ordered: those that are hidden and in whose place
+// no secret of its own stands.
+func (e *Executor) concealed(p protection, job executor.Job, env []string) []string {
+	if p.spaces&unix.CLONE_NEWNS == 0 {
+		return nil
+	}
+	home := homeIn(env)
+	var given []string
+	for _, s := range mounted(job) {
+		if rest, ok := strings.CutPrefix(s.Mount, "~/"); ok {
+			s.Mount = filepath.Join(home, rest)
+		}
+		given = append(given, s.Mount)
+	}
+	in := func(path, dir string) bool { _, ok := below(path, dir); return ok && dir != "" }
+	var all []string
+	for _, path := range e.credentials(job.Root, env) {
+		instead := slices.ContainsFunc(given, func(mount string) bool { return in(mount, path) })
+		if !instead && (in(path, homeIn(e.options.Environ)) || in(path, home)) {
+			all = append(all, path)
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // credentialsIn returns the paths of the credentials in a home. Where one is a

@@ -5,6 +5,7 @@ package process_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -78,6 +79,40 @@ func TestCredentialsAsSecrets(t *testing.T) {
 	})
 	if want := "key of this\nmachine of this\nid_ed25519\n"; out != want {
 		t.Errorf("the step found %q, not %q", out, want)
+	}
+}
+
+// A step that fails says which credentials of its user it did not see: not those
+// of others, and none where it was given one.
+func TestCredentialsConcealed(t *testing.T) {
+	needNamespaces(t)
+	home, other := t.TempDir(), t.TempDir()
+	for _, dir := range []string{home, other} {
+		write(t, dir+"/.ssh/id_ed25519", "key\n")
+		write(t, dir+"/.netrc", "machine\n")
+		write(t, dir+"/.pypirc", "[pypi]\n")
+	}
+	for _, c := range []struct {
+		script string
+		env    []pipeline.Var
+		want   []string
+	}{
+		{script: "exit 1", want: []string{home + "/.pypirc"}},
+		{script: "exit 1", env: []pipeline.Var{{Name: "HOME", Value: other}},
+			want: []string{home + "/.netrc", home + "/.pypirc", other + "/.pypirc", other + "/.ssh"}},
+		{script: "exit 0"},
+	} {
+		job := newJob(t, shell(c.script))
+		job.Env = c.env
+		job.Secrets = []executor.Secret{
+			{Name: "key", Mount: home + "/.ssh/id_ed25519", Value: executor.NewSecretValue([]byte("key of this\n"))},
+			{Name: "netrc", Mount: "~/.netrc", Value: executor.NewSecretValue([]byte("machine of this\n"))},
+		}
+		e := process.New(process.Options{Environ: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home}})
+		_, outcome := printed(t, e, job)
+		if !slices.Equal(slices.Sorted(slices.Values(c.want)), outcome.Concealed) {
+			t.Errorf("%s with %v: concealed %q, want %q", c.script, c.env, outcome.Concealed, c.want)
+		}
 	}
 }
 

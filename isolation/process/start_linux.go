@@ -196,6 +196,7 @@ func (e *Executor) startWith(ctx context.Context, p protection, at place, job ex
 	slices.Sort(outcome.Controls)
 	if outcome.ExitCode != 0 {
 		outcome.Met = l.names()
+		outcome.Concealed = e.concealed(p, job, c.env)
 	}
 	return outcome, nil
 }
