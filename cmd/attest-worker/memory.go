@@ -10,10 +10,9 @@ import (
 	"github.com/attest-pipeline/attest/isolation/executor"
 )
 
-// While the engine asks for many small inputs faster than they are sent, gRPC
-// holds a large buffer for each small message, and keeps it for two collections
-// more. Most of what is in use is soon to be garbage, so that memory is
-// collected early: when this much of what is in use was added to it, in percent,
+// Sending many small inputs, gRPC takes a large buffer for each small message, and
+// keeps it for two collections more. Most of what is in use is soon to be garbage,
+// so that memory is collected early: when this much of what is in use was added to it, in percent,
 // and whenever there are more bytes than the inputs account for.
 const (
 	collectAt  = 40

@@ -3,6 +3,7 @@
 package container
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/binary"
@@ -39,6 +40,8 @@ type inputs struct {
 	key    []byte
 	report *reporter
 	read   atomic.Int64 // files that were read
+
+	buffers sync.Pool // of *[small]byte
 
 	mu      sync.Mutex
 	changed error           // the first *executor.InputChangedError
@@ -177,9 +180,50 @@ func (in *inputs) Open(p string) (io.ReadCloser, error) {
 		_ = f.Close()
 		return io.NopCloser(failing{in.change(p, cmp.Or(err, errMode))}), nil
 	}
+	if e.Size < small {
+		return in.whole(f, e)
+	}
 	// One byte more than planned is enough to see that a file grew.
 	checked := digest.NewReader(io.LimitReader(f, e.Size+1), e.Digest)
 	return &input{f: f, checked: checked, path: p, in: in}, nil
+}
+
+// small is the size of files from which on it is not worth reading them at once: as
+// much as the sender puts into one message.
+const small = 32 << 10
+
+// whole reads and checks a small file, and closes it: a hasher that can be written to
+// is several kilobytes of garbage, for a file that is often smaller.
+func (in *inputs) whole(f *os.File, e tree.Entry) (io.ReadCloser, error) {
+	defer f.Close()
+	buf, ok := in.buffers.Get().(*[small]byte)
+	if !ok {
+		buf = new([small]byte)
+	}
+	n, err := io.ReadFull(f, buf[:e.Size+1])
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		err = nil // all is there; a byte more would have been too many
+	}
+	if got := digest.Of(buf[:n]); err == nil && got != e.Digest {
+		err = &digest.MismatchError{Want: e.Digest, Got: got}
+	}
+	if err != nil {
+		return io.NopCloser(failing{in.change(e.Path, err)}), nil
+	}
+	return &smallInput{Reader: bytes.NewReader(buf[:n]), buf: buf, in: in}, nil
+}
+
+// smallInput is the content of a small file.
+type smallInput struct {
+	*bytes.Reader
+	buf *[small]byte
+	in  *inputs
+}
+
+// Close implements [io.Closer]. Nothing may be read any more.
+func (c *smallInput) Close() error {
+	c.in.buffers.Put(c.buf)
+	return nil
 }
 
 // change records that the file at p is not what was planned.

@@ -10,11 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/containerd/containerd/v2/core/content"
 	"github.com/moby/buildkit/client"
 	gateway "github.com/moby/buildkit/frontend/gateway/pb"
-	"github.com/moby/buildkit/session"
-	"github.com/moby/buildkit/session/secrets/secretsprovider"
 	"github.com/moby/buildkit/util/grpcerrors"
 	ocispecs "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/tonistiigi/fsutil"
@@ -65,7 +62,7 @@ func (s *solve) run(ctx context.Context, platform ocispecs.Platform) (executor.O
 	status := make(chan *client.SolveStatus)
 	group.Go(func() error { s.watch.follow(status); return nil })
 	group.Go(s.outputs.receive)
-	_, err = s.conn.Client.Solve(running, def, s.options(), status)
+	err = s.solveWith(running, def, status)
 	s.outputs.end(err == nil)
 	receiveErr := group.Wait()
 	if err == nil {
@@ -74,29 +71,18 @@ func (s *solve) run(ctx context.Context, platform ocispecs.Platform) (executor.O
 	return s.outcome(ctx, context.Cause(running), err)
 }
 
+// options say what the engine is to do with the definition, beside solving it.
 func (s *solve) options() client.SolveOpt {
 	o := client.SolveOpt{
-		LocalMounts: map[string]fsutil.FS{compile.InputsName: s.inputs},
-		Exports:     []client.ExportEntry{{Type: client.ExporterTar, Output: s.outputs.open}},
+		LocalMounts: map[string]fsutil.FS{compile.InputsName: s.inputs}, // which the client only looks up
+		Exports:     []client.ExportEntry{{Type: client.ExporterTar}},
 		Internal:    true, // no entry in the engine's history of builds
 	}
 	if s.step.Unfiltered {
 		o.Exports[0].Attrs = map[string]string{launch.OutputsAttribute: s.filter()}
 	}
-	if s.image.Layout != "" {
-		o.OCIStores = map[string]content.Store{layoutStore: layout{dir: s.image.Layout}}
-	} else {
-		o.Session = []session.Attachable{credentials{}}
-	}
 	if s.recorder != nil {
 		s.recorder.configure(&o)
-	}
-	if len(s.job.Secrets) > 0 {
-		values := map[string][]byte{}
-		for _, secret := range s.job.Secrets {
-			values[secret.Name] = secret.Value.Reveal()
-		}
-		o.Session = append(o.Session, secretsprovider.FromMap(values))
 	}
 	return o
 }
