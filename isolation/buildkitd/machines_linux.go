@@ -16,7 +16,6 @@ import (
 	"github.com/moby/buildkit/util/progress"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
-	"github.com/attest-pipeline/attest/isolation/buildkitd/launch"
 	"github.com/attest-pipeline/attest/isolation/diskspace"
 	"github.com/attest-pipeline/attest/isolation/vm"
 	"github.com/attest-pipeline/attest/isolation/vm/guest"
@@ -69,7 +68,7 @@ func (s *steps) runMachine(ctx context.Context, spec *specs.Spec, settings vm.Se
 			close(started)
 		}
 	}
-	run.Starved = func() { _ = progress.OneOff(ctx, launch.MemoryLimitMet)(nil) }
+	run.Met = func(limit string) { tellLimit(ctx, limit) }
 	code, err := s.machines.Run(ctx, run)
 	var full *diskspace.FullError
 	switch {

@@ -22,6 +22,7 @@ import (
 	"github.com/moby/sys/user"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/isolation/buildkitd/launch"
 	"github.com/attest-pipeline/attest/isolation/diskspace"
 	"github.com/attest-pipeline/attest/isolation/vm"
@@ -121,19 +122,28 @@ func (s *steps) run(ctx context.Context, root executor.Mount, mounts []executor.
 }
 
 // runContainer runs a container of the runtime. The client learns from the progress
-// when something of it was killed for want of memory.
+// which limits one that failed has met.
 func (s *steps) runContainer(ctx context.Context, c container, spec *specs.Spec, process executor.ProcessInfo, started chan<- struct{}) error {
 	memory, err := s.bounds.watchMemory(spec)
 	if err != nil {
 		return err
 	}
+	forks := s.bounds.watchForks(spec)
 	if err = c.write(spec); err == nil {
 		err = c.run(ctx, process, started)
 	}
 	if memory.end(err != nil) {
-		_ = progress.OneOff(ctx, launch.MemoryLimitMet)(nil)
+		tellLimit(ctx, pipeline.LimitMemory)
+	}
+	if forks.end() && err != nil {
+		tellLimit(ctx, pipeline.LimitPIDs)
 	}
 	return err
+}
+
+// tellLimit tells the client of a limit that a step has met.
+func tellLimit(ctx context.Context, name string) {
+	_ = progress.OneOff(ctx, launch.LimitMet+name)(nil) // nobody listens any more
 }
 
 // mountRoot mounts a step's root file system at path. release undoes it.

@@ -43,7 +43,8 @@ func TestLimits(t *testing.T) {
 		{"processes",
 			// Each waits, so that they are there at one time; no more than 60 are tried.
 			`i=0; while [ $i -lt 60 ]; do { sleep 2 & } 2>/dev/null || break; i=$((i+1)); done; echo $i > out`,
-			pipeline.Limits{PIDs: 20}, "pids-limit", 2, "", nil},
+			pipeline.Limits{PIDs: 20}, "pids-limit", 2, "", []string{"pids"}},
+		{"processes that are enough", `sh -c 'exit 3' || exit $?`, pipeline.Limits{PIDs: 40}, "pids-limit", 3, "", nil},
 		{"memory", `head -c 200m /dev/zero | tail -c 200m | wc -c > out`, pipeline.Limits{Memory: 64 << 20}, "memory-limit", -1, "", []string{"memory"}},
 		{"memory that is enough", `head -c 20m /dev/zero | tail -c 20m | wc -c > out`, pipeline.Limits{Memory: 128 << 20}, "memory-limit", 0, "20971520\n", nil},
 		// What ends by a signal of its own, below its limit, is not blamed on it.

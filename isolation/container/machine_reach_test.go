@@ -158,6 +158,10 @@ func TestMachineLimits(t *testing.T) {
 	if outcome, err := e.Run(t.Context(), j, executor.Streams{}); err != nil || outcome.ExitCode != 137 || !slices.Equal(outcome.Met, []string{"memory"}) {
 		t.Errorf("a step whose memory was full: exit code %d, limits met %q, %v", outcome.ExitCode, outcome.Met, err)
 	}
+	j.Command.Shell, j.Staging = "i=0; while [ $i -lt 60 ]; do sleep 5 & i=$((i+1)); done", t.TempDir()
+	if outcome, err := e.Run(t.Context(), j, executor.Streams{}); err != nil || outcome.ExitCode == 0 || !slices.Equal(outcome.Met, []string{"pids"}) {
+		t.Errorf("a step that was to have 60 processes: exit code %d, limits met %q, %v", outcome.ExitCode, outcome.Met, err)
+	}
 	if got := see("cpus"); got != "2" {
 		t.Errorf("%s processors, want 2", got)
 	}

@@ -5,6 +5,7 @@ package container
 import (
 	"bytes"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -12,7 +13,6 @@ import (
 	"github.com/moby/buildkit/client"
 	digest "github.com/opencontainers/go-digest"
 
-	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/isolation/buildkitd/launch"
 	"github.com/attest-pipeline/attest/isolation/executor"
 	"github.com/attest-pipeline/attest/isolation/vm"
@@ -48,7 +48,7 @@ type watch struct {
 	mu         sync.Mutex
 	begin, end *time.Time
 	facts      *vm.Facts // nil before a machine has booted
-	starved    bool      // something of the command was killed for want of memory
+	limits     []string  // that the command ran into
 }
 
 func newWatch(job executor.Job, streams executor.Streams, report *reporter, machine bool) *watch {
@@ -77,10 +77,13 @@ func (w *watch) follow(status <-chan *client.SolveStatus) {
 		for _, l := range s.Statuses {
 			w.layer(l)
 			w.booted(l, &ended)
-			w.starved = w.starved || l.ID == launch.MemoryLimitMet && w.parts[l.Vertex] == runPart
-			if w.parts[l.Vertex] == runPart {
-				w.told(l.ID)
+			if w.parts[l.Vertex] != runPart {
+				continue
 			}
+			if limit, ok := strings.CutPrefix(l.ID, launch.LimitMet); ok {
+				w.limits = append(w.limits, limit)
+			}
+			w.told(l.ID)
 		}
 		for _, l := range s.Logs {
 			w.log(l)
@@ -161,12 +164,10 @@ func (w *watch) machineFacts() (facts vm.Facts, ok bool) {
 	return *w.facts, true
 }
 
-// met names the limits that the command ran into. Call it after follow.
+// met names the limits that the command ran into, each once. Call it after follow.
 func (w *watch) met() []string {
-	if w.starved {
-		return []string{pipeline.LimitMemory}
-	}
-	return nil
+	slices.Sort(w.limits)
+	return slices.Compact(w.limits)
 }
 
 // layer adds up what is known of the image's layers.

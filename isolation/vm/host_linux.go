@@ -16,6 +16,7 @@ import (
 
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/isolation/vm/guest"
 )
 
@@ -112,9 +113,10 @@ type Run struct {
 	Stdout, Stderr io.Writer
 	// Started, which may be nil, is told when the command begins.
 	Started func(Facts)
-	// Starved, which may be nil, is told before the end when something of the step
-	// was killed for want of memory, as far as the machine says so.
-	Starved func()
+	// Met, which may be nil, is told before the end which limits the step ran into, by
+	// their names in attest.yaml, as far as the machine says so: something of it was
+	// killed for want of memory, or it was to have more processes.
+	Met func(limit string)
 }
 
 // Run boots a machine and waits for the command's end; before, it waits for others
@@ -285,9 +287,13 @@ func (m *machine) run(ctx context.Context, o guest.Order, r Run, facts Facts) (e
 				r.Started(facts)
 				r.Started = nil
 			}
-		case guest.KindStarved:
-			if r.Starved != nil {
-				r.Starved()
+		case guest.KindStarved, guest.KindCrowded:
+			limit := pipeline.LimitMemory
+			if kind == guest.KindCrowded {
+				limit = pipeline.LimitPIDs
+			}
+			if r.Met != nil {
+				r.Met(limit)
 			}
 		case guest.KindStdout:
 			_, err = r.Stdout.Write(payload)

@@ -12,10 +12,10 @@ const (
 	ControlPIDsLimit     = "pids-limit"
 )
 
-// MemoryLimitMet is the name of a piece of progress by which the engine tells that a
-// process of a container that failed was killed at its limit of memory. A step has
-// no say in these; what it prints travels as a log.
-const MemoryLimitMet = "attest-limit memory"
+// LimitMet begins the name of a piece of progress by which the engine tells which limit
+// a step that failed has met; the rest is the limit's name, as attest.yaml has it. A
+// step has no say in these; what it prints travels as a log.
+const LimitMet = "attest-limit "
 
 // The worlds that a step's definition asks for by the host name that it gives
 // the step: one with as much fixed as the engine can, whose host name is the

@@ -134,6 +134,11 @@ func serve(port int) error {
 			return err
 		}
 	}
+	if code.crowded {
+		if err := control.send(KindCrowded, nil); err != nil {
+			return err
+		}
+	}
 	if code.why != "" {
 		return control.send(KindNotRun, append([]byte{code.exit}, code.why...))
 	}

@@ -87,6 +87,9 @@ const (
 	// KindStarved says, before the end, that something of the step was killed for
 	// want of memory.
 	KindStarved Kind = 'k'
+	// KindCrowded says, before the end, that the step was to have more processes than
+	// its limit.
+	KindCrowded Kind = 'p'
 	KindExit    Kind = 'x' // one byte: the exit code; everything is on the disk
 	KindNotRun  Kind = 'n' // one byte: the exit code of a shell in its place; then why
 	KindFailed  Kind = 'f' // why the guest could not do its work

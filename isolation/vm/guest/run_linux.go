@@ -32,6 +32,8 @@ type outcome struct {
 	why  string // empty for a command that ran
 	// starved says that something of the step was killed for want of memory.
 	starved bool
+	// crowded says that the step was to have more processes than its limit.
+	crowded bool
 }
 
 // run starts the command and waits until everything that it started has ended
@@ -89,7 +91,14 @@ func (o Order) run(control *conn) (outcome, error) {
 	}
 	end, err := files.wait(control, process)
 	end.starved = watch.Stop() || pressure.Killed(cgroup+"/memory.events")
+	end.crowded = refused(cgroup + "/pids.events")
 	return end, err
+}
+
+// refused reads a cgroup's count of processes that it was refused.
+func refused(path string) bool {
+	text, err := os.ReadFile(path)
+	return err == nil && strings.HasPrefix(string(text), "max ") && string(text) != "max 0\n"
 }
 
 // wait copies the command's output and waits for its end.
