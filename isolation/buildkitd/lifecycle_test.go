@@ -4,15 +4,18 @@ package buildkitd_test
 
 import (
 	"context"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/moby/buildkit/client"
+	"github.com/moby/buildkit/client/llb"
 
 	"github.com/attest-pipeline/attest/isolation/buildkitd/buildkitdtest"
 	"github.com/attest-pipeline/attest/isolation/buildkitd/launch"
@@ -34,11 +37,16 @@ func TestKilledEngine(t *testing.T) {
 	mark := "mark-" + t.Name()
 	done := make(chan error, 1)
 	go func() {
-		_, err := solve(context.Background(), dial(t, s.Address), step(t, "fork", "1000", mark))
+		folder := []llb.RunOption{llb.AddMount("/folder", rootfs(t), llb.SourcePath("/bin"))} // of a mount in the temporary folder
+		_, err := solve(context.Background(), dial(t, s.Address), stepWith(t, folder, "/bin/step", "fork", "1000", mark))
 		done <- err
 	}()
 	eventually(t, 20*time.Second, "the step runs", func() bool { return processes(mark) == 2 })
 
+	mounted := temporary(t, d.StateDir)
+	if len(mounted) == 0 {
+		t.Error("the engine uses the temporary folder of others")
+	}
 	if err := syscall.Kill(s.PID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
@@ -53,9 +61,32 @@ func TestKilledEngine(t *testing.T) {
 	if out, err := solve(t.Context(), dial(t, again.Address), step(t, "exit", "0")); err != nil {
 		t.Errorf("after the kill: %v\n%s", err, out)
 	}
-	if left := leftovers(t, d.StateDir); len(left) > 0 {
+	left := leftovers(t, d.StateDir)
+	for _, name := range temporary(t, d.StateDir) {
+		if slices.Contains(mounted, name) {
+			left = append(left, name)
+		}
+	}
+	if len(left) > 0 {
 		t.Errorf("left behind: %q", left)
 	}
+}
+
+// temporary lists the engine's temporary folder, which nobody else may list.
+func temporary(t *testing.T, stateDir string) (names []string) {
+	t.Helper()
+	dir := filepath.Join(stateDir, "tmp")
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(dir); err != nil || info.Mode() != fs.ModeDir|0o700 {
+		t.Errorf("the temporary folder: %v, %v", info.Mode(), err)
+	}
+	for _, e := range entries {
+		names = append(names, filepath.Join(dir, e.Name()))
+	}
+	return names
 }
 
 // leftovers lists what a running, idle engine must not have: bundles of

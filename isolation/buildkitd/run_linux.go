@@ -77,6 +77,9 @@ func Run(ctx context.Context, o Options) error {
 	defer runtime.KeepAlive(lock)
 	removeCgroups(files) // those of a killed engine
 	defer removeCgroups(files)
+	if err := settleTemporary(files.Temporary); err != nil {
+		return err
+	}
 	discarded, err := markRunning(files)
 	if err != nil {
 		return err
@@ -88,6 +91,19 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	return markEnded(files)
+}
+
+// settleTemporary makes dir, empty and for this user alone, the temporary folder of
+// this process. BuildKit mounts there, so that an engine that was killed leaves folders
+// behind, whose mounts have gone with it.
+func settleTemporary(dir string) error {
+	if err := os.RemoveAll(dir); err != nil {
+		return fmt.Errorf("emptying the engine's temporary folder: %w", err)
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return fmt.Errorf("making the engine's temporary folder: %w", err)
+	}
+	return os.Setenv("TMPDIR", dir)
 }
 
 // hold takes the state folder's lock.

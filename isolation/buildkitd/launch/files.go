@@ -25,6 +25,8 @@ type Files struct {
 	Log       string
 	// MachineLogs is a folder with what virtual machines said that failed.
 	MachineLogs string
+	// Temporary is what the engine has for a temporary folder: empty when it starts.
+	Temporary string
 	// SocketDir is StateDir, or where that path is too long for a socket, a
 	// short one of the same user that is derived from it.
 	SocketDir string
@@ -65,6 +67,7 @@ func FilesIn(dir string) (Files, error) {
 		SocketDir: dir,
 
 		MachineLogs: filepath.Join(dir, "machine-logs"),
+		Temporary:   filepath.Join(dir, "tmp"),
 	}
 	if len(filepath.Join(dir, "control.sock")) > maxSocketPath {
 		f.SocketDir = shortDir(dir)
