@@ -19,6 +19,7 @@ import (
 
 	"github.com/attest-pipeline/attest/attestation/receipt"
 	"github.com/attest-pipeline/attest/attestation/tree"
+	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/frontend/source"
 	"github.com/attest-pipeline/attest/isolation/executor"
 	"github.com/attest-pipeline/attest/isolation/reproduce"
@@ -62,7 +63,7 @@ func (w *walk) reproduce(ctx context.Context, left tree.Found) error {
 	w.facts.Reproduction = &receipt.Reproduction{Verdict: receipt.Identical, Varied: varied(out)}
 	first := reproduce.World{
 		Hostnames: hostnames(), Paths: []string{w.run.Root, w.run.space.abs(w.staging())},
-		CPUs: runtime.NumCPU(), Began: w.began, Ended: w.ended,
+		CPUs: runtime.NumCPU(), Began: w.began, Ended: w.ended, Booted: second.Booted,
 	}
 	err = w.compare(ctx, side{w.staging(), left, first}, side{folder, again, second})
 	return w.explainFetches(err, w.maskFetches(fetchesIn(out)))
@@ -124,8 +125,16 @@ func (w *walk) again(ctx context.Context, job executor.Job) (reproduce.World, ex
 	began := time.Now()
 	out, err := w.run.Executors[w.step.Isolation].Run(ctx, job, executor.Streams{Stdout: &printed, Stderr: &printed})
 	world := reproduce.World{
-		Hostnames: hostnames(), CPUs: job.Variation.CPUs, Umask: job.Variation.Umask,
-		Paths: []string{job.Variation.Project, job.Staging}, Began: began, Ended: time.Now(),
+		Hostnames: hostnames(), Paths: []string{job.Variation.Project, job.Staging}, Began: began, Ended: time.Now(),
+	}
+	if w.step.Isolation != pipeline.VM { // which starts a system of its own
+		world.Booted = booted(world.Ended)
+	}
+	if slices.Contains(out.Varied, executor.VariedCPUs) {
+		world.CPUs = job.Variation.CPUs
+	}
+	if slices.Contains(out.Varied, executor.VariedUmask) {
+		world.Umask = job.Variation.Umask
 	}
 	if slices.Contains(out.Varied, executor.VariedHostname) {
 		world.Hostnames = []string{job.Variation.Hostname}
@@ -139,6 +148,19 @@ func (w *walk) again(ctx context.Context, job executor.Job) (reproduce.World, ex
 			"a step must not depend on what it did before, nor on where and when it runs")
 	}
 	return world, out, nil
+}
+
+// booted returns when this machine was started, zero where that is not known.
+func booted(now time.Time) time.Time {
+	var up float64
+	text, err := os.ReadFile("/proc/uptime")
+	if err != nil {
+		return time.Time{}
+	}
+	if _, err := fmt.Sscan(string(text), &up); err != nil {
+		return time.Time{}
+	}
+	return now.Add(-time.Duration(up * float64(time.Second)))
 }
 
 // varied names what was not the same in the second run.

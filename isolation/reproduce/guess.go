@@ -5,11 +5,11 @@ package reproduce
 import (
 	"bytes"
 	"cmp"
+	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 )
 
@@ -20,11 +20,12 @@ type reason struct {
 }
 
 // guess finds causes. Text is made equal step by step: what a cause explains is
-// taken out of both sides, and the causes are those without which they would not
-// be equal.
+// taken out of both sides, as long as that leaves less that differs. Random
+// numbers, which look like anything, come last.
 type guess struct {
 	first, second World
-	steps         []step
+	times, random step
+	steps         []step // all but random
 }
 
 // step takes what one cause explains out of a piece of text of each side.
@@ -35,13 +36,16 @@ type step struct {
 
 func newGuess(first, second World) *guess {
 	g := &guess{first: first, second: second}
+	g.times = step{Timestamp, g.wholeTimes()}
+	g.random = step{Random, pattern(randoms())}
 	g.steps = []step{
 		{Path, g.literal(first.Paths, second.Paths)},
 		{Hostname, g.literal(first.Hostnames, second.Hostnames)},
-		{Timestamp, g.times()},
+		g.times,
+		{Timestamp, g.partsOfTimes()},
 		{CPUs, g.number(first.CPUs, second.CPUs)},
+		{Umask, g.permissions()},
 		{Order, func(_ int, text []byte) []byte { return sortWords(text) }},
-		{Random, pattern(randoms())},
 	}
 	return g
 }
@@ -82,45 +86,22 @@ func (g *guess) number(first, second int) func(int, []byte) []byte {
 	}
 }
 
-// times takes out times of day, and numbers that are times of the run.
-func (g *guess) times() func(int, []byte) []byte {
-	// Seconds, thousandths of them, and so on.
-	epochs, others := regexp.MustCompile(`\b[0-9]{10}(?:[0-9]{3}){0,3}\b`), times()
+// permissions takes out what shows a umask: itself, and the permissions of files
+// as ls writes them.
+func (g *guess) permissions() func(int, []byte) []byte {
+	if g.first.Umask == g.second.Umask {
+		return func(_ int, text []byte) []byte { return text }
+	}
+	const listed = `[-dl](?:[r-][w-][xsStT-]){3}`
+	// The first run's is the caller's, which nobody noted.
 	return func(side int, text []byte) []byte {
-		w := []World{g.first, g.second}[side]
-		text = epochs.ReplaceAllFunc(text, func(digits []byte) []byte {
-			const seconds = 10 // digits
-			n, err := strconv.ParseInt(string(digits[:seconds]), 10, 64)
-			if err != nil || !w.near(time.Unix(n, 0)) {
-				return digits
-			}
-			return blank
-		})
-		return others.ReplaceAll(text, blank)
+		masks := []string{`0[0-7]{3}`, fmt.Sprintf(`0*%o`, g.second.Umask)}
+		return regexp.MustCompile(listed+`|\b`+masks[side]+`\b`).ReplaceAll(text, blank)
 	}
 }
 
 func pattern(p *regexp.Regexp) func(int, []byte) []byte {
 	return func(_ int, text []byte) []byte { return p.ReplaceAll(text, blank) }
-}
-
-const (
-	months = `(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*`
-	days   = `(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*`
-	zones  = `(?:Z|UTC|GMT|[+-][0-9]{2}:?[0-9]{2})`
-)
-
-// times matches times of day and how long something took.
-func times() *regexp.Regexp {
-	return regexp.MustCompile(`(?:` + strings.Join([]string{
-		`[0-9]{4}[-/.][0-9]{2}[-/.][0-9]{2}(?:[T_ ,-]*[0-9]{2}[:.-]?[0-9]{2}(?:[:.-]?[0-9]{2}(?:[.,][0-9]+)?)?)?(?:\s*` + zones + `)?`,
-		`\b(?:19|20)[0-9]{6}(?:[T_-]?[0-9]{4,6}(?:[.][0-9]+)?)?Z?\b`,
-		`\b` + days + `[, ]+`,
-		`\b[0-9]{1,2}[ -]` + months + `[ -][0-9]{2,4}\b`,
-		`\b` + months + `[ ]+[0-9]{1,2}\b(?:,? [0-9]{4}\b)?`,
-		`\b[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]+)?)?(?:\s*[AP]M)?\b`,
-		`\b[0-9]+(?:[.][0-9]+)?\s?(?:ns|us|µs|ms|s|secs?|seconds)\b`,
-	}, "|") + `)`)
 }
 
 // randoms matches identifiers, and numbers that are none of those above.
@@ -160,39 +141,61 @@ func isText(b []byte) bool {
 	return utf8.Valid(b)
 }
 
-// ofText takes out what the causes explain, one after the other, until nothing
-// differs; then it puts back what made no difference.
+// ofText takes out what the causes explain, the one that explains most first,
+// until nothing differs.
 func (g *guess) ofText(a, b []byte) []reason {
 	a, b = middle(a, b)
-	var taken []int
-	equal := false
-	for i := range g.steps {
-		if taken = append(taken, i); g.equal(a, b, taken) {
-			equal = true
+	first, second := quote(a), quote(b)
+	var all []reason
+	for left := apart(a, b); left > 0; {
+		best, x, y, differ := g.best(a, b, left)
+		if differ == left {
 			break
 		}
-	}
-	if !equal {
-		return []reason{{Unknown, quote(a), quote(b)}}
-	}
-	for _, i := range slices.Backward(slices.Clone(taken)) {
-		less := slices.DeleteFunc(slices.Clone(taken), func(n int) bool { return n == i })
-		if g.equal(a, b, less) {
-			taken = less
+		a, b, left = x, y, differ
+		if !slices.ContainsFunc(all, func(r reason) bool { return r.cause == best }) {
+			all = append(all, reason{best, first, second})
 		}
 	}
-	var all []reason
-	for _, i := range taken {
-		all = append(all, reason{g.steps[i].cause, quote(a), quote(b)})
+	if !bytes.Equal(a, b) {
+		if !g.random.equal(a, b) {
+			return []reason{{Unknown, first, second}}
+		}
+		all = append(all, reason{Random, first, second})
 	}
 	return all
 }
 
-func (g *guess) equal(a, b []byte, steps []int) bool {
-	for _, i := range steps {
-		a, b = g.steps[i].take(0, a), g.steps[i].take(1, b)
+// best takes out what the step explains that explains most, and returns what is
+// then left on both sides, and how much of it differs.
+func (g *guess) best(a, b []byte, left int) (cause Cause, x, y []byte, differ int) {
+	x, y, differ = a, b, left
+	for _, s := range g.steps {
+		p, q := s.take(0, a), s.take(1, b)
+		n := apart(p, q)
+		// Of many words a few are the same in any order.
+		if s.cause == Order && n > left/2 {
+			continue
+		}
+		if n < differ {
+			cause, x, y, differ = s.cause, p, q, n
+		}
 	}
-	return bytes.Equal(a, b)
+	return cause, x, y, differ
+}
+
+func (s step) equal(a, b []byte) bool { return bytes.Equal(s.take(0, a), s.take(1, b)) }
+
+// apart counts the words that differ, by their places.
+func apart(a, b []byte) int {
+	x, y := bytes.Fields(a), bytes.Fields(b)
+	n := max(len(x), len(y)) - min(len(x), len(y))
+	for i := range min(len(x), len(y)) {
+		if !bytes.Equal(x[i], y[i]) {
+			n++
+		}
+	}
+	return n
 }
 
 // middle returns the lines in which two texts differ, from the first to the last.
@@ -304,10 +307,10 @@ func (g *guess) ofRegion(a, b []byte, r region) (Cause, string, string) {
 	}
 	x, y := words(a, r), words(b, r)
 	if len(x) > 0 && len(y) > 0 {
-		if g.equal(x, y, []int{2}) { // times
+		if g.times.equal(x, y) {
 			return Timestamp, quote(x), quote(y)
 		}
-		if g.equal(x, y, []int{5}) {
+		if g.random.equal(x, y) {
 			return Random, quote(x), quote(y)
 		}
 	}

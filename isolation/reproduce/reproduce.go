@@ -34,7 +34,7 @@ const (
 	Hostname    Cause = "hostname"    // the machine's name
 	User        Cause = "user"        // whose files they are, and what they may be used for
 	CPUs        Cause = "cpu-count"   // how many processors there were
-	Umask       Cause = "umask"       // permissions, in an archive
+	Umask       Cause = "umask"       // permissions, in an archive or in words
 	Mode        Cause = "mode"        // whether a file may be executed
 	Order       Cause = "order"       // the same parts in another order
 	Random      Cause = "random"      // random numbers, process numbers, addresses
@@ -53,6 +53,7 @@ type World struct {
 	Umask     int
 	Began     time.Time
 	Ended     time.Time
+	Booted    time.Time // when the system that the step ran on was started
 }
 
 // Side is what one run left.

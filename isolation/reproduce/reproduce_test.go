@@ -11,6 +11,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -28,9 +29,10 @@ import (
 var (
 	began  = time.Date(2026, 11, 27, 10, 42, 37, 0, time.UTC)
 	second = began.Add(2 * time.Second)
+	booted = began.Add(-16070 * time.Second)
 	worlds = [2]reproduce.World{
-		{Hostnames: []string{"first-host", "attest"}, Paths: []string{"/home/me/project", "/tmp/a"}, CPUs: 4, Began: began, Ended: began.Add(time.Second)},
-		{Hostnames: []string{"elsewhere"}, Paths: []string{"/var/again/2", "/tmp/b"}, CPUs: 1, Umask: 0o77, Began: second, Ended: second.Add(time.Second)},
+		{Hostnames: []string{"first-host", "attest"}, Paths: []string{"/home/me/project", "/tmp/a"}, CPUs: 4, Began: began, Ended: began.Add(time.Second), Booted: booted},
+		{Hostnames: []string{"elsewhere"}, Paths: []string{"/var/again/2", "/tmp/b"}, CPUs: 1, Umask: 0o77, Began: second, Ended: second.Add(time.Second), Booted: booted},
 	}
 )
 
@@ -110,6 +112,16 @@ func TestTexts(t *testing.T) {
 		{"an address", "<object at 0x7f3a5c>", "<object at 0x7f1b2d>", "16|random"},
 		{"lines in another order", "a\nb\nc\n", "a\nc\nb\n", "3|order"},
 		{"words in another order", "{'x', 'y', 'z'}", "{'z', 'x', 'y'}", "3|order"},
+		{"order beside the numbers of processors", "2 4 3 1\n", "1 2 3 4\n", "1|order"},
+		{"a set beside the number of processors", "{1: 4} {'x', 'y', 'z'}", "{1: 4} {'z', 'x', 'y'}", "10|order"},
+		{"seconds and their fraction", "t=1795776157.062628485", "t=1795776159.176467949", "12|timestamp"},
+		{"a time beside a random number", "made 10:42:37 as 8f3a9c01\n", "made 10:42:39 as 17bc0e44\n", "13|timestamp 13|random"},
+		{"seconds of a minute", "37\n", "39\n", "2|timestamp"},
+		{"not the seconds of this minute", "27\n", "19\n", "1|random"},
+		{"a umask", "0022\n", "0077\n", "3|umask"},
+		{"permissions", "-rw-r--r-- 1 me me 4 n\n", "-rw------- 1 me me 4 n\n", "5|umask"},
+		{"how long the machine has been up", "16070.06 12149.09\n", "16072.17 12152.88\n", "5|timestamp 5|random"},
+		{"since boot in nanoseconds", "at=16070022270055", "at=16072117233245", "8|timestamp"},
 		{"words alone", "good", "evil", "1|unknown"},
 		{"more", "a", "ab", "2|unknown"},
 		{"nothing", "", "abc def", "1|unknown"},
@@ -123,6 +135,28 @@ func TestTexts(t *testing.T) {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
+	}
+}
+
+// TestFractions: of a step that was quick, fractions of a second are told from
+// random numbers.
+func TestFractions(t *testing.T) {
+	quick := worlds
+	for i := range quick {
+		quick[i].Began = quick[i].Began.Add(980 * time.Millisecond)
+		quick[i].Ended = quick[i].Began.Add(50 * time.Millisecond)
+	}
+	for _, tt := range []struct{ name, a, b, want string }{
+		{"nanoseconds", "982555909\n", "001482739\n", "timestamp"},
+		{"microseconds", "n=982555", "n=001482", "timestamp"},
+		{"milliseconds", "{\"ms\": 982}", "{\"ms\": 001}", "timestamp"},
+		{"nanoseconds of another moment", "982555909\n", "101482739\n", "random"},
+		{"another number of digits", "9825559\n", "0014827\n", "random"},
+	} {
+		all, err := reproduce.Compare(t.Context(), side(t, map[string]string{"f": tt.a}, quick[0]), side(t, map[string]string{"f": tt.b}, quick[1]))
+		if err != nil || len(all) != 1 || string(all[0].Cause) != tt.want {
+			t.Errorf("%s: got %v, %v, want %s", tt.name, all, err, tt.want)
+		}
 	}
 }
 
@@ -142,6 +176,12 @@ func TestBinaries(t *testing.T) {
 		{"a time, big end first", elf + u32(binary.BigEndian, began) + elf, elf + u32(binary.BigEndian, second) + elf, "timestamp"},
 		{"a time in nanoseconds", elf + string(binary.LittleEndian.AppendUint64(nil, uint64(began.UnixNano()))) + elf,
 			elf + string(binary.LittleEndian.AppendUint64(nil, uint64(second.UnixNano()))) + elf, "timestamp"},
+		{"seconds and nanoseconds", elf + string(binary.BigEndian.AppendUint64(nil, uint64(began.Unix())<<32+123456789)),
+			elf + string(binary.BigEndian.AppendUint64(nil, uint64(second.Unix())<<32+987654321)), "timestamp"},
+		{"a floating time", elf + string(binary.LittleEndian.AppendUint64(nil, math.Float64bits(float64(began.Unix())+0.125))) + elf,
+			elf + string(binary.LittleEndian.AppendUint64(nil, math.Float64bits(float64(second.Unix())+0.75))) + elf, "timestamp"},
+		{"a time as Windows has it", elf + string(binary.LittleEndian.AppendUint64(nil, uint64(began.Unix()+11644473600)*1e7+1234567)) + elf,
+			elf + string(binary.LittleEndian.AppendUint64(nil, uint64(second.Unix()+11644473600)*1e7+7654321)) + elf, "timestamp"},
 		{"a time in words", elf + "Nov 27 2026\x0010:42:37" + elf, elf + "Nov 27 2026\x0010:42:39" + elf, "timestamp"},
 		{"a path, and an identifier made of it", elf + noise(1, 20) + elf + "/home/me/project/main.go" + elf, elf + noise(2, 20) + elf + "/var/again/2/main.go" + elf, "path"},
 		{"a host", elf + "first-host" + elf, elf + "elsewhere\x00" + elf, "hostname"},
