@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/attest-pipeline/attest/isolation/notify"
 	"github.com/attest-pipeline/attest/isolation/process/stepinit"
 )
 
@@ -27,7 +28,7 @@ type lookups struct {
 	project string
 	calls   map[stepinit.CallKey]stepinit.Call
 
-	listener int
+	listener notify.Listener
 	root     int           // the step's root folder; -1 before the first call
 	stop     [2]int        // a pipe; the reader ends when it is closed
 	done     chan struct{} // closed when the reader has ended; nil where there is none
@@ -84,10 +85,8 @@ func newLookups(project string, environ []string) (*lookups, error) {
 
 // listen begins to hear from a listener of seccomp, which is l's from then on.
 func (l *lookups) listen(fd int) {
-	l.listener, l.done = fd, make(chan struct{})
-	// The step goes on at once on this processor when it is answered, where the
-	// kernel has that (6.6).
-	_ = unix.IoctlSetInt(fd, unix.SECCOMP_IOCTL_NOTIF_SET_FLAGS, unix.SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
+	l.listener, l.done = notify.Listener(fd), make(chan struct{})
+	l.listener.WakeAtOnce()
 	go l.read()
 }
 
@@ -105,29 +104,12 @@ func (l *lookups) finish() bool {
 	if l.done != nil {
 		<-l.done
 	}
-	for _, fd := range []int{l.stop[0], l.listener, l.root} {
+	for _, fd := range []int{l.stop[0], int(l.listener), l.root} {
 		if fd >= 0 {
 			_ = unix.Close(fd)
 		}
 	}
 	return l.done != nil
-}
-
-// notification and answer are struct seccomp_notif and seccomp_notif_resp.
-type notification struct {
-	id         uint64
-	pid, flags uint32
-	number     int32
-	arch       uint32
-	ip         uint64
-	args       [6]uint64
-}
-
-type answer struct {
-	id    uint64
-	val   int64
-	errno int32
-	flags uint32
 }
 
 // read answers every call until it is told to stop.
@@ -151,19 +133,18 @@ func (l *lookups) read() {
 
 // one hears one call and lets it go on.
 func (l *lookups) one() {
-	var n notification
 	// It does not block: there is one, unless its caller was killed meanwhile.
-	if _, _, errno := unix.RawSyscall(unix.SYS_IOCTL, uintptr(l.listener), unix.SECCOMP_IOCTL_NOTIF_RECV, uintptr(unsafe.Pointer(&n))); errno != 0 {
+	n, err := l.listener.Next()
+	if err != nil {
 		return
 	}
 	l.take(n)
-	a := answer{id: n.id, flags: unix.SECCOMP_USER_NOTIF_FLAG_CONTINUE}
-	_, _, _ = unix.RawSyscall(unix.SYS_IOCTL, uintptr(l.listener), unix.SECCOMP_IOCTL_NOTIF_SEND, uintptr(unsafe.Pointer(&a)))
+	_ = l.listener.Continue(n)
 }
 
 // take takes note of a call.
-func (l *lookups) take(n notification) {
-	call, ok := l.calls[stepinit.CallKey{Arch: n.arch, Number: uint32(n.number)}]
+func (l *lookups) take(n notify.Call) {
+	call, ok := l.calls[stepinit.CallKey{Arch: n.Arch, Number: uint32(n.Number)}]
 	switch {
 	case !ok:
 		l.unseen["a program made system calls of another architecture"] = true
@@ -180,7 +161,7 @@ func (l *lookups) take(n notification) {
 		return
 	}
 	if l.root < 0 {
-		fd, err := unix.Open(fmt.Sprintf("/proc/%d/root", n.pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		fd, err := unix.Open(fmt.Sprintf("/proc/%d/root", n.PID), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		if err != nil {
 			l.unseen["the step's files could not be looked at: "+err.Error()] = true
 			return
@@ -196,18 +177,18 @@ func (l *lookups) take(n notification) {
 
 // name returns the name in a call, made absolute, and nothing where the call has
 // none, or is about what the kernel shows of itself.
-func (l *lookups) name(n notification, call stepinit.Call) (string, bool) {
-	name, err := readString(n.pid, uintptr(n.args[call.Path]))
+func (l *lookups) name(n notify.Call, call stepinit.Call) (string, bool) {
+	name, err := readString(n.PID, uintptr(n.Args[call.Path]))
 	if err != nil || name == "" {
 		return "", false // the call itself comes to no more
 	}
 	if !path.IsAbs(name) {
 		at := "cwd"
-		if call.Dir >= 0 && int32(n.args[call.Dir]) != unix.AT_FDCWD {
-			at = fmt.Sprintf("fd/%d", int32(n.args[call.Dir]))
+		if call.Dir >= 0 && int32(n.Args[call.Dir]) != unix.AT_FDCWD {
+			at = fmt.Sprintf("fd/%d", int32(n.Args[call.Dir]))
 		}
 		var buffer [unix.PathMax]byte
-		size, err := unix.Readlink(fmt.Sprintf("/proc/%d/%s", n.pid, at), buffer[:])
+		size, err := unix.Readlink(fmt.Sprintf("/proc/%d/%s", n.PID, at), buffer[:])
 		if err != nil || size == 0 || buffer[0] != '/' {
 			return "", false // not a folder
 		}
@@ -222,15 +203,15 @@ func (l *lookups) name(n notification, call stepinit.Call) (string, bool) {
 }
 
 // flagsOf returns what the call says with its flags.
-func flagsOf(n notification, call stepinit.Call) (uint64, bool) {
+func flagsOf(n notify.Call, call stepinit.Call) (uint64, bool) {
 	switch {
 	case call.Flags < 0:
 		return 0, true
 	case !call.How:
-		return n.args[call.Flags], true
+		return n.Args[call.Flags], true
 	}
 	var flags [8]byte
-	if err := readMemory(n.pid, uintptr(n.args[call.Flags]), flags[:]); err != nil {
+	if err := readMemory(n.PID, uintptr(n.Args[call.Flags]), flags[:]); err != nil {
 		return 0, false
 	}
 	return *(*uint64)(unsafe.Pointer(&flags)), true

@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/attest-pipeline/attest/isolation/notify"
 )
 
 // modern are the calls that every architecture has, by the numbers of this one.
@@ -109,20 +110,10 @@ func listen(which Lookups) error {
 	if len(architectures()) == 0 {
 		return fmt.Errorf("nobody tried it on %s", runtime.GOARCH)
 	}
-	program := filter(which)
-	prog := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
-	// With the second flag no signal makes a program ask again, once it was heard.
-	var fd uintptr
-	var errno unix.Errno
-	for _, flags := range []uintptr{unix.SECCOMP_FILTER_FLAG_NEW_LISTENER | unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV, unix.SECCOMP_FILTER_FLAG_NEW_LISTENER} {
-		fd, _, errno = unix.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&prog)))
-		if errno == 0 {
-			break
-		}
+	listener, err := notify.Install(filter(which))
+	if err != nil {
+		return err
 	}
-	if errno != 0 {
-		return errno
-	}
-	defer unix.Close(int(fd))
-	return unix.Sendmsg(connection, []byte{0}, unix.UnixRights(int(fd)), nil, 0)
+	defer unix.Close(int(listener))
+	return unix.Sendmsg(connection, []byte{0}, unix.UnixRights(int(listener)), nil, 0)
 }

@@ -10,9 +10,10 @@ import (
 	"math/rand/v2"
 	"os"
 	"sync"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/attest-pipeline/attest/isolation/notify"
 )
 
 // With a seed, what a step gets as random bytes is the same in every machine. The
@@ -75,22 +76,12 @@ func handOver(socket int) error {
 			unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_USER_NOTIF})
 	}
 	filter = append(filter, unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW})
-	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	install := func(flags uintptr) (int, unix.Errno) {
-		fd, _, errno := unix.RawSyscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, flags, uintptr(unsafe.Pointer(&program)))
-		return int(fd), errno
+	listener, err := notify.Install(filter)
+	if err != nil {
+		return fmt.Errorf("taking over random numbers: %w", err)
 	}
-	// A signal must not have a call made twice, where the kernel can help it (5.19).
-	const waitKillable = 1 << 5
-	listener, errno := install(unix.SECCOMP_FILTER_FLAG_NEW_LISTENER | waitKillable)
-	if errno == unix.EINVAL {
-		listener, errno = install(unix.SECCOMP_FILTER_FLAG_NEW_LISTENER)
-	}
-	if errno != 0 {
-		return fmt.Errorf("taking over random numbers: %w", errno)
-	}
-	defer unix.Close(listener)
-	if err := unix.Sendmsg(socket, []byte{0}, unix.UnixRights(listener), nil, 0); err != nil {
+	defer unix.Close(int(listener))
+	if err := unix.Sendmsg(socket, []byte{0}, unix.UnixRights(int(listener)), nil, 0); err != nil {
 		return fmt.Errorf("handing on who asks for random numbers: %w", err)
 	}
 	return nil
@@ -114,7 +105,7 @@ func answerRandom(seed string) (socket *os.File, err error) {
 }
 
 // receive returns the listener that handOver sent.
-func receive(socket int) (listener int, err error) {
+func receive(socket int) (notify.Listener, error) {
 	var b [1]byte
 	control := make([]byte, unix.CmsgSpace(4))
 	_, n, _, _, err := unix.Recvmsg(socket, b[:], control, unix.MSG_CMSG_CLOEXEC)
@@ -129,67 +120,46 @@ func receive(socket int) (listener int, err error) {
 	if err != nil || len(fds) != 1 {
 		return -1, errors.Join(errors.New("no listener came"), err)
 	}
-	return fds[0], nil
-}
-
-// notification and answer are struct seccomp_notif and seccomp_notif_resp.
-type notification struct {
-	id         uint64
-	pid, flags uint32
-	number     int32
-	arch       uint32
-	ip         uint64
-	args       [6]uint64
-}
-
-type answer struct {
-	id    uint64
-	val   int64
-	errno int32
-	flags uint32
+	return notify.Listener(fds[0]), nil
 }
 
 // answer answers every call that the listener tells of, one after the other, for
 // as long as the machine lasts.
-func (s *stream) answer(listener int) {
-	// Whoever asked goes on at once, where the kernel has that (6.6).
-	_ = unix.IoctlSetInt(listener, unix.SECCOMP_IOCTL_NOTIF_SET_FLAGS, unix.SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP)
+func (s *stream) answer(listener notify.Listener) {
+	listener.WakeAtOnce()
 	for {
-		var n notification
-		switch errno := ioctl(listener, unix.SECCOMP_IOCTL_NOTIF_RECV, unsafe.Pointer(&n)); errno {
-		case 0:
-		case unix.EINTR, unix.ENOENT: // whoever asked has ended meanwhile
-			continue
-		default:
+		call, err := listener.Next()
+		switch {
+		case err == nil:
+			val, errno := s.getrandom(listener, call)
+			_ = listener.Answer(call, val, errno)
+		case !notify.Gone(err):
 			return
 		}
-		val, errno := s.getrandom(listener, n)
-		a := answer{id: n.id, val: val, errno: -int32(errno)}
-		_ = ioctl(listener, unix.SECCOMP_IOCTL_NOTIF_SEND, unsafe.Pointer(&a))
 	}
 }
 
 // getrandom does what the system call does (getrandom(2)).
-func (s *stream) getrandom(listener int, n notification) (int64, unix.Errno) {
+func (s *stream) getrandom(listener notify.Listener, n notify.Call) (int64, unix.Errno) {
 	const known = unix.GRND_NONBLOCK | unix.GRND_RANDOM | unix.GRND_INSECURE
-	flags := uint32(n.args[2])
+	flags := uint32(n.Args[2])
 	if flags&^known != 0 || flags&unix.GRND_RANDOM != 0 && flags&unix.GRND_INSECURE != 0 {
 		return 0, unix.EINVAL
 	}
 	const piece = 64 << 10
-	total := min(n.args[1], math.MaxInt32)
+	total := min(n.Args[1], math.MaxInt32)
 	buf := make([]byte, min(total, piece))
 	var done uint64
 	for done < total {
 		part := buf[:min(total-done, piece)]
 		_, _ = s.Read(part)
 		// The process could have ended, and its number be another's.
-		if errno := ioctl(listener, unix.SECCOMP_IOCTL_NOTIF_ID_VALID, unsafe.Pointer(&n.id)); errno != 0 {
-			return 0, errno
+		if err := listener.Waits(n); err != nil {
+			return 0, unix.ESRCH // which nobody hears
 		}
 		local := []unix.Iovec{{Base: &part[0], Len: uint64(len(part))}}
-		remote := []unix.RemoteIovec{{Base: uintptr(n.args[0] + done), Len: len(part)}}
-		m, err := unix.ProcessVMWritev(int(n.pid), local, remote, 0)
+		remote := []unix.RemoteIovec{{Base: uintptr(n.Args[0] + done), Len: len(part)}}
+		m, err := unix.ProcessVMWritev(int(n.PID), local, remote, 0)
 		done += uint64(max(m, 0))
 		if err != nil || m < len(part) {
 			break
@@ -199,9 +169,4 @@ func (s *stream) getrandom(listener int, n notification) (int64, unix.Errno) {
 		return 0, unix.EFAULT
 	}
 	return int64(done), 0
-}
-
-func ioctl(fd int, request uintptr, arg unsafe.Pointer) unix.Errno {
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(arg))
-	return errno
 }
