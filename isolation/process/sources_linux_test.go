@@ -45,6 +45,10 @@ func sourcesOfNondeterminism() []sourceOf {
 		{"list", "touch -d @0 n; ls -l n > o", "umask", true, ""},
 		{"perl-hash", "perl -e '%h = map { $_ => 1 } qw(a b c d e f g h i j k l); print join(q( ), keys %h)' > o", "order", true, "perl"},
 		{"inode", "echo x > n; stat -c %i n > o", "random", false, ""},
+		{"python-time", "python3 -c 'import time; print(time.time())' > o", "timestamp", false, "python3"},
+		{"cc-date", "echo 'const char *when = __DATE__ __TIME__;' > n.c; cc -c n.c -o o", "timestamp", true, "cc"},
+		{"sqlite", "python3 -c 'import sqlite3; c = sqlite3.connect(\"o\"); c.execute(\"create table t as select datetime()\"); c.commit()'", "timestamp", false, "python3"},
+		{"zip", "python3 -c 'import zipfile; zipfile.ZipFile(\"o\", \"w\").write(\"d/a\")'", "timestamp", true, "python3"},
 		{"uname", "uname -n > o", "hostname", true, ""},
 		{"random", "echo $RANDOM$RANDOM > o", "random", false, "bash"},
 		{"urandom", "head -c 64 /dev/urandom > o", "random", false, ""},
@@ -68,6 +72,11 @@ func sourcesOfNondeterminism() []sourceOf {
 		{"go-trimpath", "(cd g; go build -buildvcs=false -trimpath -o ../o main.go)", "", true, "go"},
 		{"pyc", "cp d/m.py m.py; python3 -m py_compile m.py; mv __pycache__/*.pyc o", "timestamp", true, "python3"},
 		{"hash-order", "python3 -c 'print({\"a\",\"b\",\"c\",\"d\",\"e\",\"f\",\"g\",\"h\"})' > o", "order", true, "python3"},
+		{"go-order", "(cd g; go run order.go > ../o)", "order", false, "go"},
+		{"threads", "python3 -c 'import threading, time, os\nfor i in range(20): threading.Thread(target=lambda i=i: (time.sleep(os.urandom(1)[0] / 5000), print(i))).start()' > o", "order", false, "python3"},
+		{"shuf", "seq 20 | shuf > o", "order", false, "shuf"},
+		{"address", "python3 -c 'print(id(object()))' > o", "random", false, "python3"},
+		{"cc-path", "cc -g -c d/x.c -o o", "path", true, "cc"},
 		{"ar", "echo x > n.o; chmod 644 n.o; ar rcU o n.o", "timestamp", false, "ar"},
 		{"make-order", "make -s -j8 -f d/mk > o", "order", false, "make"},
 		{"uid", "id > o", "", true, ""},
@@ -88,6 +97,8 @@ func TestSourcesOfNondeterminism(t *testing.T) {
 	write(t, dir+"/d/m.py", "x = 1\n")
 	write(t, dir+"/d/mk", "all: a b c d e f g h\na b c d e f g h:\n\t@sleep 0.0$$(od -An -N1 -tu1 /dev/urandom | tr -d ' '); echo $@\n")
 	write(t, dir+"/g/main.go", "package main\n\nfunc main() { panic(1) }\n")
+	write(t, dir+"/d/x.c", "int x;\n")
+	write(t, dir+"/g/order.go", "package main\n\nimport \"fmt\"\n\nfunc main() {\n\tm := map[int]bool{}\n\tfor i := range 40 {\n\t\tm[i] = true\n\t}\n\tfor i := range m {\n\t\tfmt.Println(i)\n\t}\n}\n")
 	write(t, dir+"/g/cpus.go", "package main\n\nimport (\n\t\"fmt\"\n\t\"runtime\"\n)\n\nfunc main() { fmt.Println(\"jobs:\", runtime.NumCPU()) }\n")
 	for _, name := range strings.Split("hgfedcbaijklnopq", "") {
 		write(t, filepath.Join(dir, "d", name), name)

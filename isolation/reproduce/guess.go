@@ -104,9 +104,10 @@ func pattern(p *regexp.Regexp) func(int, []byte) []byte {
 	return func(_ int, text []byte) []byte { return p.ReplaceAll(text, blank) }
 }
 
-// randoms matches identifiers, and numbers that are none of those above.
+// randoms matches identifiers, and numbers that are none of those above, with what
+// puts them in columns.
 func randoms() *regexp.Regexp {
-	return regexp.MustCompile(`[0-9A-Za-z_+/=-]*[0-9][0-9A-Za-z_+/=-]*|[A-Za-z]{6,}`)
+	return regexp.MustCompile(`[ \t]*(?:[0-9A-Za-z_+/=-]*[0-9][0-9A-Za-z_+/=-]*|[A-Za-z]{6,})`)
 }
 
 // sortWords puts the lines of a text in order, and the words of each.

@@ -122,6 +122,10 @@ func TestTexts(t *testing.T) {
 		{"permissions", "-rw-r--r-- 1 me me 4 n\n", "-rw------- 1 me me 4 n\n", "5|umask"},
 		{"how long the machine has been up", "16070.06 12149.09\n", "16072.17 12152.88\n", "5|timestamp 5|random"},
 		{"since boot in nanoseconds", "at=16070022270055", "at=16072117233245", "8|timestamp"},
+		{"seconds with a fraction", "1795776157.0558465\n", "1795776159.1293902\n", "10|timestamp"},
+		{"numbers in another order", "3\n4\n1\n2\n", "1\n3\n2\n4\n", "1|order"}, // among them those of processors
+		{"load", "3.14 3.76 3.14 1/162 7\n", "3.14 3.76 3.14 1/162 1002\n", "22|random"},
+		{"columns", "MemFree:       13660152 kB\nBuffers:        998 kB\n", "MemFree:        3679512 kB\nBuffers:       1002 kB\n", "16|random"},
 		{"words alone", "good", "evil", "1|unknown"},
 		{"more", "a", "ab", "2|unknown"},
 		{"nothing", "", "abc def", "1|unknown"},
@@ -150,6 +154,8 @@ func TestFractions(t *testing.T) {
 		{"nanoseconds", "982555909\n", "001482739\n", "timestamp"},
 		{"microseconds", "n=982555", "n=001482", "timestamp"},
 		{"milliseconds", "{\"ms\": 982}", "{\"ms\": 001}", "timestamp"},
+		{"the second in which it began", "37\n", "39\n", "timestamp"},
+		{"the second in which it ended", "38\n", "40\n", "timestamp"},
 		{"nanoseconds of another moment", "982555909\n", "101482739\n", "random"},
 		{"another number of digits", "9825559\n", "0014827\n", "random"},
 	} {

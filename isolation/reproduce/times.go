@@ -65,11 +65,11 @@ func (w World) hasPart(digits string) bool {
 	default:
 		return false
 	}
-	took := w.Ended.Sub(w.Began)
+	began := w.Began.Truncate(unit) // the unit in which it began
+	took := w.Ended.Sub(began)
 	if took > whole/8 || time.Duration(n)*unit >= whole {
 		return false
 	}
-	began := w.Began.Truncate(unit)
 	after := time.Duration(n)*unit - began.Sub(began.Truncate(whole))
 	return (after+whole)%whole <= took
 }
