@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,6 +24,7 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"github.com/attest-pipeline/attest/isolation/diskspace"
+	"github.com/attest-pipeline/attest/isolation/sockets"
 )
 
 const (
@@ -41,6 +43,9 @@ type container struct {
 	runtime string
 	id      string
 	bundle  string // its folder: config.json, and what the runtime writes
+	// confined says that it has no network, or a recorded one, and no sockets that
+	// reach beyond it.
+	confined bool
 }
 
 // write writes the runtime's input.
@@ -68,7 +73,7 @@ func (c container) command(args ...string) *exec.Cmd {
 func (c container) run(ctx context.Context, process executor.ProcessInfo, started chan<- struct{}) error {
 	cmd := c.command("run", "--bundle", c.bundle, "--pid-file", c.path("pid"), c.id)
 	cmd.Stdout, cmd.Stderr = process.Stdout, process.Stderr
-	if err := cmd.Start(); err != nil {
+	if err := c.start(cmd); err != nil {
 		return fmt.Errorf("starting %s: %w", c.runtime, err)
 	}
 	if started != nil {
@@ -87,6 +92,25 @@ func (c container) run(ctx context.Context, process executor.ProcessInfo, starte
 	close(ended)
 	<-killed
 	return c.outcome(ctx, err, process.Meta.ValidExitCodes)
+}
+
+// start starts the runtime, and with it the container, under what confines it: a
+// container's own filter is one for all architectures, and libseccomp lets
+// socketcall(2) of 32-bit programs make every socket where socket(2) makes some.
+func (c container) start(cmd *exec.Cmd) error {
+	if !c.confined {
+		return cmd.Start()
+	}
+	started := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with this function
+		err := sockets.Confine()
+		if err == nil {
+			err = cmd.Start()
+		}
+		started <- err
+	}()
+	return <-started
 }
 
 // kill kills everything in the container, and makes sure that the runtime

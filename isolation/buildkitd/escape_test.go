@@ -4,12 +4,15 @@ package buildkitd_test
 
 import (
 	"net"
+	"os"
 	"strings"
 	"testing"
 
 	"github.com/moby/buildkit/client/llb"
+	"github.com/moby/buildkit/solver/pb"
 
 	"github.com/attest-pipeline/attest/isolation/buildkitd/buildkitdtest"
+	"github.com/attest-pipeline/attest/isolation/sockets/socketstest"
 )
 
 // TestEscape has a step try what it must not be able to do. Each attempt must be
@@ -65,6 +68,38 @@ func TestSocketsOfTheHost(t *testing.T) {
 	for _, address := range []string{service, name} {
 		if out, err := solve(t.Context(), c, stepWith(t, []llb.RunOption{llb.Network(llb.NetModeSandbox)}, "/bin/step", "dial", address)); err != nil {
 			t.Errorf("a step with an open network does not reach %s: %v\n%s", address, err, out)
+		}
+	}
+}
+
+// TestSocketsBeyond: without a network there are no sockets either that a network
+// namespace does not hold, for programs of every architecture. Containers refuse
+// io_uring in their own way.
+func TestSocketsBeyond(t *testing.T) {
+	c := dial(t, buildkitdtest.Start(t))
+	for _, p := range socketstest.Programs(t) {
+		program, err := os.ReadFile(p.Path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		root := llb.Scratch().File(llb.Mkfile("/probe", 0o755, program))
+		for _, mode := range []pb.NetMode{llb.NetModeNone, llb.NetModeSandbox} {
+			def, err := root.Run(llb.Args([]string{"/probe"}), llb.IgnoreCache, llb.Network(mode)).Root().Marshal(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, err := solve(t.Context(), c, def)
+			if err != nil {
+				t.Fatal(err, out)
+			}
+			open := mode == llb.NetModeSandbox
+			if strings.Contains(out, "vsock: "+socketstest.Granted) && !open {
+				t.Errorf("%s without a network:\n%s", p.Arch, out)
+			}
+			// By socketcall no socket can be told from another.
+			if is, want := strings.Contains(out, "inet: "+socketstest.Granted), open || p.Arch != "386"; is != want {
+				t.Errorf("%s, with an open network %t, has others: %t", p.Arch, open, is)
+			}
 		}
 	}
 }

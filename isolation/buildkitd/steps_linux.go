@@ -113,7 +113,8 @@ func (s *steps) run(ctx context.Context, root executor.Mount, mounts []executor.
 	if machine != nil {
 		err = s.runMachine(guarded, spec, *machine, process, started)
 	} else {
-		err = s.runContainer(guarded, container{runtime: s.runtime, id: id, bundle: bundle}, spec, process, started)
+		confined := process.Meta.NetMode == pb.NetMode_NONE || process.Meta.Proxy != nil
+		err = s.runContainer(guarded, container{runtime: s.runtime, id: id, bundle: bundle, confined: confined}, spec, process, started)
 	}
 	if err == nil && report != "" {
 		err = writeReport(spec, report)

@@ -16,6 +16,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/attest-pipeline/attest/isolation/sockets"
 )
 
 // stopGrace is how long a command that is stopped may tidy up.
@@ -159,6 +161,11 @@ func (o *Order) prepare() (controls []string, err error) {
 		return nil, err
 	}
 	controls = append(controls, fences...)
+	if o.Spaces&unix.CLONE_NEWNET != 0 {
+		if err := sockets.Confine(); err != nil {
+			return nil, err
+		}
+	}
 	if o.World.Umask != 0 {
 		unix.Umask(int(o.World.Umask))
 	}
