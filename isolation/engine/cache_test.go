@@ -20,9 +20,11 @@ import (
 	"github.com/attest-pipeline/attest/attestation/digest"
 	"github.com/attest-pipeline/attest/attestation/receipt"
 	"github.com/attest-pipeline/attest/attestation/tree"
+	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/isolation/engine"
 	"github.com/attest-pipeline/attest/isolation/event"
 	"github.com/attest-pipeline/attest/isolation/executor"
+	"github.com/attest-pipeline/attest/isolation/process"
 )
 
 // cached makes a project whose results are kept. ran counts the commands that
@@ -328,6 +330,13 @@ func TestInputsThatChangeMeanwhile(t *testing.T) {
 			info, err := os.Stat(in)
 			return errors.Join(err, os.WriteFile(in, []byte("3"), 0o644), os.Chtimes(in, info.ModTime(), info.ModTime()))
 		},
+		"there and back": func(job) error {
+			return errors.Join(os.WriteFile(in, []byte("4"), 0o644), os.WriteFile(in, []byte("1"), 0o644))
+		},
+		"another and back": func(job) error {
+			aside := p.path("aside")
+			return errors.Join(os.Rename(in, aside), os.WriteFile(in, []byte("5"), 0o644), os.Rename(aside, in))
+		},
 		"gone": func(job) error { return os.Remove(in) },
 		"more": func(job) error { return os.WriteFile(p.path("more2"), nil, 0o644) },
 	} {
@@ -349,6 +358,37 @@ func TestInputsThatChangeMeanwhile(t *testing.T) {
 	if rec := p.run(); uses(rec) != "s:hit" {
 		t.Errorf("%s", uses(rec))
 	}
+}
+
+// TestInputsThatOthersChange: a step with a view of its own did not change them,
+// and nobody can say what its outputs were made from.
+func TestInputsThatOthersChange(t *testing.T) {
+	p, _ := cached(t, "steps: {s: {run: x, inputs: [in], outputs: [out]}}\n", map[string]string{"in": "1"}, nil)
+	p.options.Executors = map[pipeline.Isolation]executor.Executor{pipeline.Process: controlled{
+		inMemory{"s": func(_ context.Context, j job) (int, error) {
+			return 0, errors.Join(j.put("out", "x"), os.WriteFile(p.path("in"), []byte("2"), 0o644))
+		}},
+		[]string{process.ControlProjectOverlay},
+	}}
+	_, err := p.fail()
+	if want := "inputs changed: in while the step ran, and not by the step"; !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %q", err, want)
+	}
+	if _, err := os.Stat(p.path("out")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("its output has landed: %v", err)
+	}
+}
+
+// controlled is an executor whose outcomes name controls.
+type controlled struct {
+	executor.Executor
+	controls []string
+}
+
+func (c controlled) Run(ctx context.Context, j executor.Job, s executor.Streams) (executor.Outcome, error) {
+	out, err := c.Executor.Run(ctx, j, s)
+	out.Controls = c.controls
+	return out, err
 }
 
 // TestSameWorkOnce: steps of one run, and runs of two projects, that do the same

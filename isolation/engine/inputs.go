@@ -69,16 +69,17 @@ func (w *walk) hashInputs(ctx context.Context) error {
 	return nil
 }
 
-// currentInputs returns the files that the step sees, as they are now.
-func (w *walk) currentInputs(ctx context.Context) (tree.Tree, error) {
+// currentInputs returns the files that the step sees, as they are now and look.
+func (w *walk) currentInputs(ctx context.Context) (tree.Tree, tree.Found, error) {
 	found, err := w.run.Plan.FindInputs(ctx, w.run.root, w.step.Index)
 	if err != nil {
-		return tree.Tree{}, err
+		return tree.Tree{}, found, err
 	}
 	if err := w.run.files.digests.Sum(ctx, found); err != nil {
-		return tree.Tree{}, fmt.Errorf("reading inputs: %w", err)
+		return tree.Tree{}, found, fmt.Errorf("reading inputs: %w", err)
 	}
-	return tree.New(found.Entries)
+	t, err := tree.New(found.Entries)
+	return t, found, err
 }
 
 // files is what the run knows of the project's files.

@@ -7,13 +7,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/attest-pipeline/attest/attestation/digest"
 	"github.com/attest-pipeline/attest/attestation/receipt"
+	"github.com/attest-pipeline/attest/attestation/tree"
 	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/isolation/cache"
 	"github.com/attest-pipeline/attest/isolation/cachekey"
+	"github.com/attest-pipeline/attest/isolation/process"
 )
 
 // keeper is the cache in the hands of one run.
@@ -71,22 +74,53 @@ func (k *keeper) close(ctx context.Context, walks []*walk) {
 }
 
 // confirmInputs looks whether the inputs are still what the key says. A file
-// that changed meanwhile was seen by the command in one form or the other.
-func (w *walk) confirmInputs(ctx context.Context) {
-	if w.facts.Cache != receipt.Miss || w.step.Isolation != pipeline.Process {
-		return
+// that changed meanwhile was seen by the command in one form or the other. Where
+// the command had a view of its own, it was not the command that changed it, and
+// nothing may be said of what came of that.
+func (w *walk) confirmInputs(ctx context.Context) error {
+	if w.step.Isolation != pipeline.Process {
+		return nil
 	}
 	w.doing("looking at inputs again")
-	now, err := w.currentInputs(ctx)
-	if err == nil {
-		files := cachekey.CompareFiles(w.inputs.tree, now)
-		if len(files) == 0 {
-			return
-		}
-		err = errors.New(cachekey.Reason([]cachekey.Change{{What: "inputs", Files: files}}))
+	now, found, err := w.currentInputs(ctx)
+	if err != nil {
+		w.unsettled(w.oneLine(err))
+		return nil
 	}
-	w.warn("the result is not kept, because the step's inputs did not stay as they were while it ran: " + w.oneLine(err))
+	if files := cachekey.CompareFiles(w.inputs.tree, now); len(files) > 0 {
+		reason := cachekey.Reason([]cachekey.Change{{What: "inputs", Files: files}})
+		if slices.Contains(w.facts.Controls, process.ControlProjectOverlay) {
+			return w.at(w.step.RunPos, reason+" while the step ran, and not by the step",
+				"find out what else writes to the project while it is built, and run it again")
+		}
+		w.unsettled(reason)
+		return nil
+	}
+	if back := restored(w.inputs.view.Found, found); len(back) > 0 {
+		w.unsettled("written and now again as they were: " + some(back))
+	}
+	return nil
+}
+
+// unsettled sees to it that the result is not kept.
+func (w *walk) unsettled(why string) {
 	w.changed = true
+	if w.facts.Cache == receipt.Miss {
+		w.warn("the result is not kept, because the step's inputs did not stay as they were while it ran: " + why)
+	}
+}
+
+// restored returns the files of two looks that hold the same and were changed in
+// between: the time of a file's last change is the system's, and nobody puts it
+// back.
+func restored(before, now tree.Found) (files []string) {
+	for i, e := range now.Entries {
+		at, ok := before.At(e.Path)
+		if ok && !before.Stats[at].IsZero() && before.Stats[at] != now.Stats[i] {
+			files = append(files, e.Path)
+		}
+	}
+	return files
 }
 
 // keep stores the result.

@@ -137,8 +137,11 @@ func (w *walk) phases(ctx context.Context) error {
 	if err := w.execute(ctx); err != nil {
 		return err
 	}
-	w.confirmInputs(ctx)
-	left, err := w.collect(ctx, w.staging())
+	var left tree.Found
+	err := w.confirmInputs(ctx)
+	if err == nil {
+		left, err = w.collect(ctx, w.staging())
+	}
 	if err == nil {
 		err = w.reproduce(ctx, left)
 	}
