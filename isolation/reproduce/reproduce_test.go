@@ -150,7 +150,13 @@ func TestFractions(t *testing.T) {
 		quick[i].Began = quick[i].Began.Add(980 * time.Millisecond)
 		quick[i].Ended = quick[i].Began.Add(50 * time.Millisecond)
 	}
+	slow := quick
+	for i := range slow {
+		slow[i].Ended = slow[i].Began.Add(400 * time.Millisecond)
+	}
 	for _, tt := range []struct{ name, a, b, want string }{
+		{"slow, nanoseconds", "082555909\n", "301482739\n", "timestamp"},
+		{"slow, microseconds", "n=082555", "n=301482", "random"},
 		{"nanoseconds", "982555909\n", "001482739\n", "timestamp"},
 		{"microseconds", "n=982555", "n=001482", "timestamp"},
 		{"milliseconds", "{\"ms\": 982}", "{\"ms\": 001}", "timestamp"},
@@ -159,7 +165,11 @@ func TestFractions(t *testing.T) {
 		{"nanoseconds of another moment", "982555909\n", "101482739\n", "random"},
 		{"another number of digits", "9825559\n", "0014827\n", "random"},
 	} {
-		all, err := reproduce.Compare(t.Context(), side(t, map[string]string{"f": tt.a}, quick[0]), side(t, map[string]string{"f": tt.b}, quick[1]))
+		w := quick
+		if strings.HasPrefix(tt.name, "slow") {
+			w = slow
+		}
+		all, err := reproduce.Compare(t.Context(), side(t, map[string]string{"f": tt.a}, w[0]), side(t, map[string]string{"f": tt.b}, w[1]))
 		if err != nil || len(all) != 1 || string(all[0].Cause) != tt.want {
 			t.Errorf("%s: got %v, %v, want %s", tt.name, all, err, tt.want)
 		}

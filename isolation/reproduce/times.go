@@ -47,7 +47,8 @@ func (g *guess) partsOfTimes() func(int, []byte) []byte {
 }
 
 // hasPart reports whether digits are the seconds of a minute, or the fraction of
-// a second, of a moment of the run. In a run that takes long too many numbers would be.
+// a second, of a moment of the run. In a run that takes long too many numbers would
+// be, but for nine digits, which hardly anything else has that is padded.
 func (w World) hasPart(digits string) bool {
 	n, err := strconv.ParseInt(digits, 10, 64)
 	if err != nil || w.Began.IsZero() {
@@ -67,7 +68,7 @@ func (w World) hasPart(digits string) bool {
 	}
 	began := w.Began.Truncate(unit) // the unit in which it began
 	took := w.Ended.Sub(began)
-	if took > whole/8 || time.Duration(n)*unit >= whole {
+	if took > whole/8 && len(digits) < 9 || time.Duration(n)*unit >= whole {
 		return false
 	}
 	after := time.Duration(n)*unit - began.Sub(began.Truncate(whole))
