@@ -106,7 +106,7 @@ func TestBounds(t *testing.T) {
 			files = files || l == specs.POSIXRlimit{Type: "RLIMIT_FSIZE", Soft: 5, Hard: 5}
 			processes = processes || l.Type == "RLIMIT_NPROC"
 		}
-		if !files || processes || len(spec.Process.Rlimits) != 4 {
+		if !files || processes || len(spec.Process.Rlimits) != len(limits()) {
 			t.Errorf("resource limits %+v", spec.Process.Rlimits)
 		}
 	})

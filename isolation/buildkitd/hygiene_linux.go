@@ -28,23 +28,41 @@ type limit struct {
 }
 
 // limits are every step's resource limits, so that those of the shell in which
-// the engine was started do not reach it. They are what systemd gives.
+// the engine was started do not reach it. They are what systemd gives. Two that the
+// kernel makes of a machine's memory stay as they are: how many processes a user may
+// have, and signals that wait.
 func limits() []limit {
+	const none = unix.RLIM_INFINITY
 	return []limit{
+		{unix.RLIMIT_AS, "RLIMIT_AS", none, none},
 		{unix.RLIMIT_CORE, "RLIMIT_CORE", 0, 0},
+		{unix.RLIMIT_CPU, "RLIMIT_CPU", none, none},
+		{unix.RLIMIT_DATA, "RLIMIT_DATA", none, none},
+		{unix.RLIMIT_FSIZE, "RLIMIT_FSIZE", none, none},
+		{unix.RLIMIT_LOCKS, "RLIMIT_LOCKS", none, none},
+		{unix.RLIMIT_MEMLOCK, "RLIMIT_MEMLOCK", 8 << 20, 8 << 20},
+		{unix.RLIMIT_MSGQUEUE, "RLIMIT_MSGQUEUE", 800 << 10, 800 << 10},
+		{unix.RLIMIT_NICE, "RLIMIT_NICE", 0, 0},
 		{unix.RLIMIT_NOFILE, "RLIMIT_NOFILE", 1 << 10, 1 << 19},
-		{unix.RLIMIT_STACK, "RLIMIT_STACK", 8 << 20, unix.RLIM_INFINITY},
+		{unix.RLIMIT_RSS, "RLIMIT_RSS", none, none},
+		{unix.RLIMIT_RTPRIO, "RLIMIT_RTPRIO", 0, 0},
+		{unix.RLIMIT_RTTIME, "RLIMIT_RTTIME", none, none},
+		{unix.RLIMIT_STACK, "RLIMIT_STACK", 8 << 20, none},
 	}
 }
 
 // raiseLimits lets this process go as far as its steps may, for the runtime
-// cannot give more than it has. Where the host does not allow it, steps get
-// what there is.
+// cannot give more than it has, and a shell's limits would be those of all later
+// work of the engine. Where the host does not allow it, steps get what there is.
 func raiseLimits() {
 	for _, l := range limits() {
 		var now unix.Rlimit
-		if unix.Getrlimit(l.kind, &now) == nil && now.Max < l.hard {
-			_ = unix.Setrlimit(l.kind, &unix.Rlimit{Cur: now.Cur, Max: l.hard})
+		if unix.Getrlimit(l.kind, &now) != nil {
+			continue
+		}
+		soft := max(now.Cur, l.soft)
+		if unix.Setrlimit(l.kind, &unix.Rlimit{Cur: soft, Max: max(now.Max, l.hard)}) != nil {
+			_ = unix.Setrlimit(l.kind, &unix.Rlimit{Cur: min(soft, now.Max), Max: now.Max})
 		}
 	}
 }

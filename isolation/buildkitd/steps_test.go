@@ -5,10 +5,10 @@ package buildkitd_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -46,8 +46,8 @@ func TestStepSeesNothingOfTheHost(t *testing.T) {
 		"hostname: attest\n",
 		`file: /etc/resolv.conf "" <nil>`,
 		`file: /etc/hosts "127.0.0.1\tlocalhost attest\n::1\tlocalhost ip6-localhost ip6-loopback\n" <nil>`,
-		"limit: nofile " + strconv.FormatUint(nofile, 10) + "\n",
-		"limit: core 0\n",
+		fmt.Sprintf("limit: %d 0 %d\n", unix.RLIMIT_NOFILE, nofile),
+		fmt.Sprintf("limit: %d 0 0\n", unix.RLIMIT_CORE),
 		"umask: 22\n",
 	} {
 		if !strings.Contains(out, want) {
@@ -71,6 +71,46 @@ func TestStepSeesNothingOfTheHost(t *testing.T) {
 	again, err := solve(t.Context(), c, step(t, "look"))
 	if err != nil || again != out {
 		t.Errorf("a second run sees something else (%v):\n%s\nbefore:\n%s", err, again, out)
+	}
+}
+
+// Limits of the shell that happened to start the engine are no step's.
+func TestLimitsOfAShell(t *testing.T) {
+	d := buildkitdtest.New(t)
+	var want []string
+	for kind, usual := range map[int]uint64{
+		unix.RLIMIT_CPU: unix.RLIM_INFINITY, unix.RLIMIT_FSIZE: unix.RLIM_INFINITY, unix.RLIMIT_DATA: unix.RLIM_INFINITY,
+		unix.RLIMIT_AS: unix.RLIM_INFINITY, unix.RLIMIT_MEMLOCK: 8 << 20, unix.RLIMIT_MSGQUEUE: 800 << 10,
+	} {
+		var own unix.Rlimit
+		if err := unix.Getrlimit(kind, &own); err != nil {
+			t.Fatal(err)
+		}
+		// Half of what steps have is enough for a test. The hard one stays: not every
+		// root may raise it again.
+		if err := unix.Setrlimit(kind, &unix.Rlimit{Cur: min(usual, own.Max) / 2, Max: own.Max}); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := unix.Setrlimit(kind, &own); err != nil {
+				t.Errorf("this process goes on with another limit of %d: %v", kind, err)
+			}
+		})
+		want = append(want, fmt.Sprintf("limit: %d %d %[2]d\n", kind, min(usual, own.Max)))
+	}
+	s, err := d.Ensure(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := solve(t.Context(), dial(t, s.Address), step(t, "look"))
+	if err != nil {
+		t.Fatal(err, out)
+	}
+	_, limits, _ := strings.Cut(out, "umask: ")
+	for _, line := range want {
+		if !strings.Contains(limits, line) {
+			t.Errorf("missing %q in:\n%s", line, limits)
+		}
 	}
 }
 

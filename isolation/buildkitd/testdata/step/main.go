@@ -155,14 +155,13 @@ func look() {
 		}
 	}
 	fmt.Printf("umask: %o\n", syscall.Umask(0o022))
-	for kind, name := range []string{syscall.RLIMIT_CORE: "core", syscall.RLIMIT_NOFILE: "nofile"} {
-		if name == "" {
-			continue
-		}
-		// Go raises its own soft limit; the hard one is as it was given.
+	for kind := range 16 { // RLIMIT_CPU to RLIMIT_RTTIME
 		var l syscall.Rlimit
 		_ = syscall.Getrlimit(kind, &l)
-		fmt.Printf("limit: %s %d\n", name, l.Max)
+		if kind == syscall.RLIMIT_NOFILE {
+			l.Cur = 0 // Go raises its own; the hard one is as it was given
+		}
+		fmt.Printf("limit: %d %d %d\n", kind, l.Cur, l.Max)
 	}
 	interfaces, _ := net.Interfaces()
 	for _, i := range interfaces {
