@@ -31,8 +31,10 @@ const (
 	againName   = "again" // of its staging folder, in the step's own
 	variedHost  = "another-host"
 	variedUmask = 0o027
-	// variedAfter is how much later it begins: more than the two seconds to
-	// which ZIP archives round a time.
+	// variedAfter is how long after the first one's end it begins: more than the two
+	// seconds to which ZIP archives round a time. Of the first one's beginning
+	// nothing follows, since the command may have begun long after: a container has
+	// to be made first, or an image fetched.
 	variedAfter = 2100 * time.Millisecond
 )
 
@@ -42,7 +44,7 @@ func (w *walk) reproduce(ctx context.Context, left tree.Found) error {
 	if !w.step.Attestation.Reproducible {
 		return nil
 	}
-	if err := wait(ctx, time.Until(w.began.Add(variedAfter))); err != nil {
+	if err := wait(ctx, time.Until(w.ended.Add(variedAfter))); err != nil {
 		return err
 	}
 	folder := path.Join(w.dir, againName)

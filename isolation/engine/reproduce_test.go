@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/attest-pipeline/attest/attestation/receipt"
 	"github.com/attest-pipeline/attest/isolation/executor"
@@ -53,6 +54,26 @@ func TestTwiceTheSame(t *testing.T) {
 	}
 	if again := p.run().Receipt.Steps[0]; ran.take() != "" || again.Reproduction == nil || again.Cache != receipt.Hit {
 		t.Errorf("a hit says %+v", again.Reproduction)
+	}
+}
+
+// What the first run does at its end, and the second at its beginning, is to have
+// another time even where that is told in steps of two seconds.
+func TestTwiceApart(t *testing.T) {
+	t.Parallel()
+	var ended, began time.Time
+	p, _ := runs(t, func(n int, j job) (int, error) {
+		if n == 2 {
+			began = time.Now()
+			return 0, j.put("o", "same")
+		}
+		time.Sleep(300 * time.Millisecond)
+		defer func() { ended = time.Now() }()
+		return 0, j.put("o", "same")
+	})
+	p.run()
+	if apart := began.Sub(ended); apart < 2*time.Second {
+		t.Errorf("the second run began %v after the first had ended", apart)
 	}
 }
 
