@@ -197,15 +197,15 @@ func (t Tree) Below(dir string) Tree {
 	if dir == "" || dir == "." {
 		return t
 	}
-	prefix := strings.TrimSuffix(dir, "/") + "/"
-	var below []Entry
-	start, _ := slices.BinarySearchFunc(t.entries, prefix, func(e Entry, p string) int { return strings.Compare(e.Path, p) })
-	for _, e := range t.entries[start:] {
-		if !strings.HasPrefix(e.Path, prefix) {
-			break
-		}
-		e.Path = e.Path[len(prefix):]
-		below = append(below, e)
+	dir = strings.TrimSuffix(dir, "/")
+	from := func(p string) int {
+		i, _ := slices.BinarySearchFunc(t.entries, p, func(e Entry, p string) int { return strings.Compare(e.Path, p) })
+		return i
+	}
+	const next = string('/' + 1) // all that begins with "dir/" stands before this
+	below := slices.Clone(t.entries[from(dir+"/"):from(dir+next)])
+	for i := range below {
+		below[i].Path = below[i].Path[len(dir)+1:]
 	}
 	return Tree{below}
 }

@@ -58,8 +58,8 @@ func TestNewRefuses(t *testing.T) {
 }
 
 func TestFindAndBelow(t *testing.T) {
-	all := newTree(t, file("a/b", ""), file("a-b", ""), file("a/c/d", ""), file("ab", ""), dir("e"))
-	if d := cmp.Diff([]string{"a-b", "a/b", "a/c/d", "ab", "e"}, pathsOf(all)); d != "" {
+	all := newTree(t, file("a/b", ""), file("a-b", ""), file("a/c/d", ""), file("a0", ""), file("ab", ""), dir("e"))
+	if d := cmp.Diff([]string{"a-b", "a/b", "a/c/d", "a0", "ab", "e"}, pathsOf(all)); d != "" {
 		t.Errorf("order: %s", d)
 	}
 	for _, name := range []string{"a", "a/"} {
@@ -67,7 +67,7 @@ func TestFindAndBelow(t *testing.T) {
 			t.Errorf("below %s: %s", name, d)
 		}
 	}
-	if all.Below("").Len() != 5 || all.Below("e").Len() != 0 || all.Below("none").Len() != 0 || all.Below("zzz").Len() != 0 {
+	if all.Below("").Len() != 6 || all.Below("e").Len() != 0 || all.Below("none").Len() != 0 || all.Below("zzz").Len() != 0 {
 		t.Error("Below")
 	}
 	if e, ok := all.Find("a/b"); !ok || e.Path != "a/b" {
