@@ -360,23 +360,66 @@ func TestInputsThatChangeMeanwhile(t *testing.T) {
 	}
 }
 
+// overlaid makes a project whose steps have a view of their own.
+func overlaid(t *testing.T, yaml string, run func(p *project) inMemory) *project {
+	p, _ := cached(t, yaml, map[string]string{"in": "1"}, nil)
+	p.options.Executors = map[pipeline.Isolation]executor.Executor{
+		pipeline.Process: controlled{run(p), []string{process.ControlProjectOverlay}},
+	}
+	return p
+}
+
 // TestInputsThatOthersChange: a step with a view of its own did not change them,
 // and nobody can say what its outputs were made from.
 func TestInputsThatOthersChange(t *testing.T) {
-	p, _ := cached(t, "steps: {s: {run: x, inputs: [in], outputs: [out]}}\n", map[string]string{"in": "1"}, nil)
-	p.options.Executors = map[pipeline.Isolation]executor.Executor{pipeline.Process: controlled{
-		inMemory{"s": func(_ context.Context, j job) (int, error) {
-			return 0, errors.Join(j.put("out", "x"), os.WriteFile(p.path("in"), []byte("2"), 0o644))
-		}},
-		[]string{process.ControlProjectOverlay},
-	}}
-	_, err := p.fail()
-	if want := "inputs changed: in while the step ran, and not by the step"; !strings.Contains(err.Error(), want) {
-		t.Errorf("got %v, want %q", err, want)
+	for _, name := range []string{"in", "more"} {
+		p := overlaid(t, "steps: {s: {run: x, outputs: [out]}}\n", func(p *project) inMemory {
+			return inMemory{"s": func(_ context.Context, j job) (int, error) {
+				return 0, errors.Join(j.put("out", "x"), os.WriteFile(p.path(name), []byte("2"), 0o644))
+			}}
+		})
+		_, err := p.fail()
+		if want := "inputs changed: " + name + " while the step ran, and not by the step"; !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+		if p.exists("out") {
+			t.Error("its output has landed")
+		}
 	}
-	if _, err := os.Stat(p.path("out")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("its output has landed: %v", err)
+}
+
+// TestFoldersThatOthersChange: what executors and other steps do to folders is no
+// error.
+func TestFoldersThatOthersChange(t *testing.T) {
+	p := overlaid(t, "steps: {s: {run: x, working_dir: work/dir, outputs: [out]}}\n", func(p *project) inMemory {
+		return inMemory{"s": func(_ context.Context, j job) (int, error) {
+			return 0, errors.Join(j.put("out", "x"), os.MkdirAll(p.path("work/dir"), 0o755))
+		}}
+	})
+	p.run()
+	if err := os.RemoveAll(p.path("work")); err != nil {
+		t.Fatal(err)
 	}
+	if got := uses(p.run()); got != "s:hit" {
+		t.Errorf("a result was not kept because the executor made a folder: %s", got)
+	}
+
+	p = overlaid(t, "steps: {s: {run: x, outputs: [out]}, o: {run: x, inputs: [], outputs: [empty/o]}}\n", func(p *project) inMemory {
+		return inMemory{
+			"s": func(ctx context.Context, j job) (int, error) {
+				for !p.exists("empty/o") && ctx.Err() == nil {
+					time.Sleep(time.Millisecond)
+				}
+				return 0, j.put("out", "x")
+			},
+			"o": func(_ context.Context, j job) (int, error) { return 0, j.put("empty/o", "x") },
+		}
+	})
+	if err := os.Mkdir(p.path("empty"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	p.options.Jobs = 2
+	p.run()
 }
 
 // controlled is an executor whose outcomes name controls.

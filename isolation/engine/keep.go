@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/attest-pipeline/attest/attestation/digest"
@@ -87,9 +88,14 @@ func (w *walk) confirmInputs(ctx context.Context) error {
 		w.unsettled(w.oneLine(err))
 		return nil
 	}
-	if files := cachekey.CompareFiles(w.inputs.tree, now); len(files) > 0 {
+	files := slices.DeleteFunc(cachekey.CompareFiles(w.inputs.tree, now), func(f cachekey.File) bool {
+		return isFolder(f.Path, w.inputs.tree, now) && within(w.step.WorkingDir, f.Path) // the executor makes it
+	})
+	if len(files) > 0 {
 		reason := cachekey.Reason([]cachekey.Change{{What: "inputs", Files: files}})
-		if slices.Contains(w.facts.Controls, process.ControlProjectOverlay) {
+		// A folder is an input while it is empty: outputs of other steps end that.
+		content := slices.ContainsFunc(files, func(f cachekey.File) bool { return !isFolder(f.Path, w.inputs.tree, now) })
+		if content && slices.Contains(w.facts.Controls, process.ControlProjectOverlay) {
 			return w.at(w.step.RunPos, reason+" while the step ran, and not by the step",
 				"find out what else writes to the project while it is built, and run it again")
 		}
@@ -101,6 +107,19 @@ func (w *walk) confirmInputs(ctx context.Context) error {
 	}
 	return nil
 }
+
+// isFolder reports whether a path is a folder in those trees that have it.
+func isFolder(path string, trees ...tree.Tree) bool {
+	for _, t := range trees {
+		if e, ok := t.Find(path); ok && e.Kind != tree.Dir {
+			return false
+		}
+	}
+	return true
+}
+
+// within reports whether a path is a folder or stands below it.
+func within(path, folder string) bool { return path == folder || strings.HasPrefix(path, folder+"/") }
 
 // unsettled sees to it that the result is not kept.
 func (w *walk) unsettled(why string) {
