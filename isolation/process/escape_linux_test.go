@@ -51,6 +51,7 @@ func TestEscape(t *testing.T) {
 		"a program with set-ID": `grep NoNewPrivs /proc/self/status | grep -v 1`,
 		"powers":                `grep -E 'Cap(Prm|Eff|Amb)' /proc/self/status | awk -v bits="200000 80000" '{ if (substr($2, 11, 1) ~ /[2367abef]/) print }'`,
 		"keys in the kernel":    `perl -e '$! = 0; my $r = syscall(250, 0, -3, 0); print "session key ring is shared\n" if $r > 0 && $r == $ENV{SESSION}'`,
+		"keys of the user":      `perl -e 'my $r = syscall(248, my $k = "user", my $n = "attest-escape", my $v = "x", 1, -4); if ($r > 0) { print "planted\n"; syscall(250, 9, $r, -4) } my $u = syscall(250, 0, -4, 0); print "user key ring is open\n" if $u > 0'`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			job := newJob(t, shell("set +e\n{ "+script+"\n} 2>/dev/null\ntrue"))

@@ -206,6 +206,7 @@ func (o *Order) exec() (pid, pidfd int, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
+	closeKeyrings()
 	if o.Lookups != LookupsNone { // as late as can be, since this thread's own count too
 		if err := listen(o.Lookups); err != nil && o.Lookups == LookupsAll {
 			return 0, 0, fmt.Errorf("tracing what it looks for: %w", err)
