@@ -35,12 +35,18 @@ type keyInfo struct {
 	File        string `json:"file"`
 	PublicKey   string `json:"public_key"`
 	Fingerprint string `json:"fingerprint"`
-	// CanSign is set when the private key is there too.
+	// CanSign is set where it is the project's and the private key is there too.
 	CanSign bool `json:"can_sign"`
 }
 
 func describeKey(env *Env, file string, key keys.Public) keyInfo {
-	return keyInfo{File: env.short(file), PublicKey: key.String(), Fingerprint: key.Fingerprint()}
+	store := keyStore(env.Dir)
+	info := keyInfo{File: env.short(file), PublicKey: key.String(), Fingerprint: key.Fingerprint()}
+	if file == filepath.Join(store.Dir, keys.PublicFile) {
+		_, err := os.Lstat(filepath.Join(store.Dir, keys.PrivateFile))
+		info.CanSign = err == nil
+	}
+	return info
 }
 
 func (k keyInfo) print(env *Env) error {
@@ -73,7 +79,6 @@ func (c *keysGenerateCmd) Run(env *Env) error {
 		return err
 	}
 	info := describeKey(env, filepath.Join(store.Dir, keys.PublicFile), key.Public())
-	info.CanSign = true
 	if env.json {
 		env.result = info
 		return nil
@@ -97,8 +102,6 @@ func (c *keysListCmd) Run(env *Env) error {
 	switch {
 	case err == nil:
 		info := describeKey(env, filepath.Join(store.Dir, keys.PublicFile), key)
-		_, err := os.Lstat(filepath.Join(store.Dir, keys.PrivateFile))
-		info.CanSign = err == nil
 		list = append(list, info)
 	case !errors.Is(err, fs.ErrNotExist):
 		return err

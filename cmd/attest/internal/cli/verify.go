@@ -43,13 +43,13 @@ Examples:
 
 // Run checks the receipt and prints a line for each check.
 func (c *verifyCmd) Run(ctx context.Context, env *Env) error {
-	trusted, err := c.keys(env)
-	if err != nil {
-		return err
-	}
 	data, err := readFile(env.path(c.Receipt))
 	if err != nil {
 		return fmt.Errorf("reading receipt: %w", err)
+	}
+	trusted, err := c.keys(env)
+	if err != nil {
+		return err
 	}
 	out := env.Stdout
 	if env.json {
