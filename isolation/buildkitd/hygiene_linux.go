@@ -135,6 +135,7 @@ func capabilities() []string {
 // about this host, and what costs time and serves nobody.
 func harden(spec *specs.Spec) {
 	spec.Process.NoNewPrivileges = true
+	spec.Linux.MaskedPaths = append(spec.Linux.MaskedPaths, ofRoot()...)
 	if !hasNamespace(spec, specs.CgroupNamespace) {
 		// With cgroup v1 the mount would show the host's hierarchy, and a
 		// namespace hides the container's name.
@@ -148,6 +149,14 @@ func harden(spec *specs.Spec) {
 		// for them takes milliseconds a step.
 		spec.Linux.Seccomp.Architectures = slices.DeleteFunc(spec.Linux.Seccomp.Architectures,
 			func(a specs.Arch) bool { return a == specs.ArchX32 })
+	}
+}
+
+// ofRoot are the files in which the kernel tells root, with or without capabilities,
+// about the memory of the whole machine: no namespace has any of its own.
+func ofRoot() []string {
+	return []string{
+		"/proc/kpagecgroup", "/proc/kpagecount", "/proc/kpageflags", "/proc/pagetypeinfo", "/proc/slabinfo", "/proc/vmallocinfo",
 	}
 }
 

@@ -123,6 +123,7 @@ func files() []attempt {
 	for _, path := range []string{
 		"/dev/mem", "/dev/kmsg", "/dev/sda", "/dev/vda", "/dev/fuse", "/dev/kvm", "/dev/net/tun", "/dev/loop-control",
 		"/proc/kcore", "/proc/keys", "/proc/timer_list", "/sys/firmware/dmi", "/run/docker.sock", "/run/buildkit/buildkitd.sock",
+		"/proc/kpageflags", "/proc/kpagecount", "/proc/slabinfo", "/proc/vmallocinfo",
 	} {
 		list = append(list, attempt{"read " + path, func() error { return empty(path) }})
 	}
