@@ -89,7 +89,7 @@ func (c *runCmd) Run(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(c.compatible(), c.traceable(env, planned)); err != nil {
+	if err := errors.Join(c.compatible(), c.traceable(env, planned), c.copiable(env)); err != nil {
 		return err
 	}
 	locked, err := c.currentLock(env)
@@ -134,6 +134,19 @@ func (c *runCmd) compatible() error {
 		if f.both {
 			return &usageError{err: errors.New(f.names + " exclude each other")}
 		}
+	}
+	return nil
+}
+
+// copiable refuses a place for the receipt's copy that has no folder, before anything
+// has run.
+func (c *runCmd) copiable(env *Env) error {
+	if c.Output == "" {
+		return nil
+	}
+	dir := filepath.Dir(env.path(c.Output))
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return &usageError{err: fmt.Errorf("--output %s: there is no folder %s", c.Output, dir), hints: []string{"make it first: mkdir -p " + dir}}
 	}
 	return nil
 }
