@@ -6,14 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/attest-pipeline/attest/attestation/keys"
 	"github.com/attest-pipeline/attest/attestation/receipt"
-	"github.com/attest-pipeline/attest/attestation/verify"
 	"github.com/attest-pipeline/attest/cmd/attest/internal/config"
 	"github.com/attest-pipeline/attest/cmd/attest/internal/display"
 	"github.com/attest-pipeline/attest/cmd/internal/version"
@@ -23,7 +21,6 @@ import (
 	"github.com/attest-pipeline/attest/isolation/engine"
 	"github.com/attest-pipeline/attest/isolation/executor"
 	"github.com/attest-pipeline/attest/isolation/gitstate"
-	"github.com/attest-pipeline/attest/isolation/record"
 )
 
 type runCmd struct {
@@ -134,19 +131,6 @@ func (c *runCmd) compatible() error {
 		if f.both {
 			return &usageError{err: errors.New(f.names + " exclude each other")}
 		}
-	}
-	return nil
-}
-
-// copiable refuses a place for the receipt's copy that has no folder, before anything
-// has run.
-func (c *runCmd) copiable(env *Env) error {
-	if c.Output == "" {
-		return nil
-	}
-	dir := filepath.Dir(env.path(c.Output))
-	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-		return &usageError{err: fmt.Errorf("--output %s: there is no folder %s", c.Output, dir), hints: []string{"make it first: mkdir -p " + dir}}
 	}
 	return nil
 }
@@ -263,63 +247,6 @@ func determinism(ctx context.Context, env *Env, settings *config.Set, root strin
 		return nil, fmt.Errorf("--deterministic takes the time from the commit: %w", err)
 	}
 	return engine.Deterministic(committed), nil
-}
-
-// finish writes the receipt and what goes with it, and verifies it if asked.
-func (c *runCmd) finish(ctx context.Context, env *Env, settings *config.Set, root string, planned *plan.Plan, rec *engine.Record, signer keys.Signer) error {
-	result, paths, err := writeReceipt(ctx, env, root, planned, rec, signer)
-	if err != nil {
-		return err
-	}
-	if !env.json {
-		defer func() { _ = env.print("%s", result.Receipt) }() // last, whatever verification says
-	}
-	check := settings.Bool(config.Verify)
-	if c.Output == "" && !check {
-		return nil
-	}
-	data, err := readFile(paths.Receipt)
-	if err != nil {
-		return fmt.Errorf("reading the receipt: %w", err)
-	}
-	if c.Output != "" {
-		if err := os.WriteFile(env.path(c.Output), data, 0o644); err != nil {
-			return fmt.Errorf("copying the receipt: %w", err)
-		}
-	}
-	if !check {
-		return nil
-	}
-	o := verify.Options{Root: root, Pipeline: env.path(c.File), UnsafeSkipSignature: signer == nil}
-	if signer != nil {
-		o.Keys = []keys.Public{signer.Public()}
-	}
-	result.Verified, err = verifyReceipt(ctx, env.Stderr, data, o)
-	if result.Verified != nil {
-		result.Verified.Receipt = result.Receipt
-	}
-	return err
-}
-
-// writeReceipt writes the receipt and what goes with it. The result of the command
-// is then that of the run.
-func writeReceipt(ctx context.Context, env *Env, root string, planned *plan.Plan, rec *engine.Record, signer keys.Signer) (*runResult, record.Paths, error) {
-	paths, err := record.Write(ctx, record.Options{
-		Dir: filepath.Join(root, stateDir), Plan: planned, Record: rec, Signer: signer,
-	})
-	if err != nil {
-		return nil, paths, err
-	}
-	result := describeRun(rec.Receipt)
-	result.Receipt, result.Signed = env.short(paths.Receipt), signer != nil
-	for _, s := range paths.Statements {
-		result.Statements = append(result.Statements, env.short(s))
-	}
-	env.result = result
-	if names := exposed(rec.Receipt); len(names) > 0 {
-		env.note("warning: this system could not keep %s/keys out of reach of %s", stateDir, strings.Join(names, ", "))
-	}
-	return result, paths, nil
 }
 
 // traceable makes sure that --trace comes to something, and says where it does
