@@ -79,7 +79,7 @@ func TestJobAndOutcomeArriveWhole(t *testing.T) {
 		Fetched: []executor.Fetch{{URL: "u", SHA256: digest.OfSHA256(nil)}}, Unrecorded: []string{"GET v: why"}, Read: []executor.File{{Path: "r", Digest: digest.Of(nil)}},
 		Programs: []executor.File{{Path: "/p", Digest: digest.Of(nil)}}, Listed: []string{"d"}, Missing: []string{"m"}, MissingPrograms: []string{"p"}, Unread: []string{"u"},
 		Seen:       &executor.Seen{Opened: []string{"o"}, Looked: []string{"l"}, Listed: []string{"d"}, Wrote: []string{"w"}, Unseen: []string{"w"}},
-		Unexpected: []string{"x"}, Modified: []string{"y"}, Varied: []string{"v"}, Met: []string{"memory"},
+		Unexpected: []string{"x"}, Modified: []string{"y"}, Varied: []string{"v"}, Met: []string{"memory"}, Concealed: []string{"/c"},
 		Refused: []executor.Refused{{URL: "u", Why: "w", NotLocked: true, NotAllowed: "h"}}}
 	var got executor.Job
 	client := serve(t, func(_ context.Context, j executor.Job, s executor.Streams) (executor.Outcome, error) {
