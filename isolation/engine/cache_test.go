@@ -275,14 +275,9 @@ func TestCacheOff(t *testing.T) {
 		p, ran := cached(t, yaml, nil, nil)
 		p.options.NoCache = name == "the run"
 		p.run()
-		var reason string
-		p.options.Sink = event.Tee(p.events, event.SinkFunc(func(e event.Event) {
-			if f, ok := e.Body.(event.StepFinished); ok {
-				reason = f.Reason
-			}
-		}))
-		if rec := p.run(); uses(rec) != "s:off" || ran.take() != "s s" || reason != "cache off" {
-			t.Errorf("%s: %s, %q", name, uses(rec), reason)
+		reason := p.lastReason()
+		if rec := p.run(); uses(rec) != "s:off" || ran.take() != "s s" || *reason != "cache off" {
+			t.Errorf("%s: %s, %q", name, uses(rec), *reason)
 		}
 		p.options.ExpectCached = true
 		if rec, err := p.fail(); !errors.Is(err, engine.ErrNotCached) || ran.take() != "" {

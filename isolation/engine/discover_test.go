@@ -11,7 +11,6 @@ import (
 
 	"github.com/attest-pipeline/attest/attestation/digest"
 	"github.com/attest-pipeline/attest/attestation/receipt"
-	"github.com/attest-pipeline/attest/isolation/event"
 	"github.com/attest-pipeline/attest/isolation/executor"
 	"github.com/attest-pipeline/attest/isolation/process"
 )
@@ -33,7 +32,7 @@ func TestDiscoveredInputsDecide(t *testing.T) {
 	})
 	p.write("src/x.h", "one")
 	p.write("other", "one")
-	time.Sleep(20 * time.Millisecond) // what is written as the step begins may be written while it runs
+	settle()
 	step := p.run().Receipt.Steps[0]
 	ran.take()
 	want := digest.Of([]byte("one"))
@@ -60,27 +59,21 @@ func TestDiscoveredInputsDecide(t *testing.T) {
 		{"a program", "program changed: " + tool, func() { p.write("other", "one"); write(tool, "two") }},
 	} {
 		test.change()
-		time.Sleep(20 * time.Millisecond)
+		settle()
 		if test.name == "a program" { // the file that was gone is back, and was not known to the last result
 			p.run()
 			ran.take()
 			write(tool, "three")
-			time.Sleep(20 * time.Millisecond)
+			settle()
 		}
-		reason := ""
-		p.options.Sink = event.SinkFunc(func(e event.Event) {
-			p.events.Emit(e)
-			if f, ok := e.Body.(event.StepFinished); ok {
-				reason = f.Reason
-			}
-		})
+		reason := p.lastReason()
 		step := p.run().Receipt.Steps[0]
 		again := ran.take() != ""
 		if again != (test.reason != "") || (step.Cache == receipt.Hit) == again {
 			t.Errorf("%s: ran again: %t, cache %s", test.name, again, step.Cache)
 		}
-		if reason != test.reason {
-			t.Errorf("%s: reason %q, want %q", test.name, reason, test.reason)
+		if *reason != test.reason {
+			t.Errorf("%s: reason %q, want %q", test.name, *reason, test.reason)
 		}
 	}
 }
@@ -96,7 +89,7 @@ func TestALinkThatWasFollowedDecides(t *testing.T) {
 		if err := os.Symlink(to, p.path("current")); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(20 * time.Millisecond)
+		settle()
 	}
 	link("v1")
 	if step := p.run().Receipt.Steps[0]; step.Read[0] != (receipt.File{Path: "current", Hash: digest.Of([]byte("v1"))}) {
@@ -116,7 +109,7 @@ func TestALinkThatWasFollowedDecides(t *testing.T) {
 func TestWhatAProcessReads(t *testing.T) {
 	p := withProcesses(t, "steps: {s: {run: \"cat in hidden >out\", inputs: [in], outputs: [out]}}\n", map[string]string{"in": "1", "hidden": "2"})
 	p.options.NoCache = false
-	time.Sleep(20 * time.Millisecond)
+	settle()
 	step := p.run().Receipt.Steps[0]
 	if !slices.Contains(step.Controls, process.ControlReadsTraced) && !slices.Contains(step.Controls, process.ControlOpensTraced) {
 		if os.Getenv("ATTEST_REQUIRE_BUILDKIT") != "" {

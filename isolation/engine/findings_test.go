@@ -261,13 +261,3 @@ func TestTraced(t *testing.T) {
 		t.Errorf("of another pipeline: %v", err)
 	}
 }
-
-// tell has what is found out about the step that ends last in runs of the project
-// put into told.
-func (p *project) tell(told **event.Findings) {
-	p.options.Sink = event.Tee(p.events, event.SinkFunc(func(e event.Event) {
-		if f, ok := e.Body.(event.StepFinished); ok {
-			*told = f.Findings
-		}
-	}))
-}

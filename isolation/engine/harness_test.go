@@ -286,6 +286,32 @@ func (r *recorder) check(t *testing.T, rec *engine.Record) {
 	r.all = nil
 }
 
+// tell has what is found out about the step that ends last in runs of the project
+// put into told.
+func (p *project) tell(told **event.Findings) {
+	p.options.Sink = event.Tee(p.events, event.SinkFunc(func(e event.Event) {
+		if f, ok := e.Body.(event.StepFinished); ok {
+			*told = f.Findings
+		}
+	}))
+}
+
+// lastReason returns where the reason of the step that ends last stands, in runs of
+// the project from now on.
+func (p *project) lastReason() *string {
+	reason := new(string)
+	p.options.Sink = event.Tee(p.events, event.SinkFunc(func(e event.Event) {
+		if f, ok := e.Body.(event.StepFinished); ok {
+			*reason = f.Reason
+		}
+	}))
+	return reason
+}
+
+// settle lets the clock of the file system go on: what is written as a step begins
+// may have been written while it runs, and counts for nothing.
+func settle() { time.Sleep(20 * time.Millisecond) }
+
 // onLog is a sink that calls do at the first thing that a step prints.
 func onLog(next event.Sink, do func()) event.Sink {
 	var once sync.Once

@@ -4,10 +4,8 @@ package engine_test
 
 import (
 	"testing"
-	"time"
 
 	"github.com/attest-pipeline/attest/frontend/plan"
-	"github.com/attest-pipeline/attest/isolation/event"
 	"github.com/attest-pipeline/attest/isolation/executor"
 )
 
@@ -42,21 +40,15 @@ steps:
 			if p.options.Plan, err = plan.New(p.options.Plan.Pipeline, "a"); err != nil { // b's outputs are the test's
 				t.Fatal(err)
 			}
-			time.Sleep(20 * time.Millisecond)
-			reason := ""
-			p.options.Sink = event.SinkFunc(func(e event.Event) {
-				p.events.Emit(e)
-				if f, ok := e.Body.(event.StepFinished); ok {
-					reason = f.Reason
-				}
-			})
+			settle()
+			reason := p.lastReason()
 			p.run()
 			if ran.take(); c.path != "" {
 				p.write(c.path, "")
 			}
 			p.run()
-			if again := ran.take() != ""; again != (c.reason != "") || reason != c.reason {
-				t.Errorf("ran again: %t, reason %q, want %q", again, reason, c.reason)
+			if again := ran.take() != ""; again != (c.reason != "") || *reason != c.reason {
+				t.Errorf("ran again: %t, reason %q, want %q", again, *reason, c.reason)
 			}
 		})
 	}

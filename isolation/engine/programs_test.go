@@ -7,9 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/attest-pipeline/attest/isolation/event"
 	"github.com/attest-pipeline/attest/isolation/executor"
 	"github.com/attest-pipeline/attest/isolation/library"
 )
@@ -55,23 +53,17 @@ func TestProgramsByName(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			time.Sleep(20 * time.Millisecond)
+			settle()
 			p, ran, _ := found(t, "env: {A: b}", executor.Outcome{Programs: []executor.File{{Path: tool}}, MissingPrograms: []string{"pandoc"}})
 			p.options.Environ = []string{"PATH=nowhere:" + early + ":" + late}
 			p.run()
 			ran.take()
 			c.change()
-			reason := ""
-			p.options.Sink = event.SinkFunc(func(e event.Event) {
-				p.events.Emit(e)
-				if f, ok := e.Body.(event.StepFinished); ok {
-					reason = f.Reason
-				}
-			})
+			reason := p.lastReason()
 			p.run()
 			want := strings.NewReplacer("EARLY", early, "LATE", late, "TOOL", tool).Replace(c.reason)
-			if again := ran.take() != ""; again != (want != "") || reason != want {
-				t.Errorf("ran again: %t, reason %q, want %q", again, reason, want)
+			if again := ran.take() != ""; again != (want != "") || *reason != want {
+				t.Errorf("ran again: %t, reason %q, want %q", again, *reason, want)
 			}
 		})
 	}
@@ -98,25 +90,19 @@ func TestLibrariesOfPrograms(t *testing.T) {
 		if err := os.WriteFile(lib, text, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(20 * time.Millisecond)
+		settle()
 	}
 	put(text)
 	p, ran, _ := found(t, "env: {LD_PRELOAD: "+lib+"}", executor.Outcome{Programs: []executor.File{{Path: sh}}})
-	reason := ""
-	p.options.Sink = event.SinkFunc(func(e event.Event) {
-		p.events.Emit(e)
-		if f, ok := e.Body.(event.StepFinished); ok {
-			reason = f.Reason
-		}
-	})
+	reason := p.lastReason()
 	p.run()
 	ran.take()
 	if p.run(); ran.take() != "" {
-		t.Fatalf("nothing changed, and it ran again: %s", reason)
+		t.Fatalf("nothing changed, and it ran again: %s", *reason)
 	}
 	put(append(text, 0))
-	if p.run(); ran.take() == "" || reason != "library of a program changed: "+lib {
-		t.Errorf("the reason is %q", reason)
+	if p.run(); ran.take() == "" || *reason != "library of a program changed: "+lib {
+		t.Errorf("the reason is %q", *reason)
 	}
 	if err := os.Remove(lib); err != nil {
 		t.Fatal(err)
