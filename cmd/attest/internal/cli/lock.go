@@ -17,7 +17,6 @@ import (
 	"github.com/attest-pipeline/attest/frontend/lock"
 	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/frontend/plan"
-	"github.com/attest-pipeline/attest/isolation/engine"
 )
 
 // lockPath is where the pipeline's lock stands, whether there is one or not.
@@ -186,24 +185,16 @@ func (c *pipelineLockCmd) fetches(ctx context.Context, env *Env, settings *confi
 	if err != nil {
 		return nil, "", err
 	}
-	root := c.root(env)
-	if err := engine.MakeStateDir(root); err != nil {
+	w := &work{root: c.root(env), settings: settings, plan: planned}
+	if err := w.prepare(env); err != nil {
 		return nil, "", err
 	}
-	signer, err := run.signer(env, settings, root)
-	if err != nil {
-		return nil, "", err
-	}
-	levels, err := newLevels(env, settings, root)
-	if err != nil {
-		return nil, "", err
-	}
-	defer func() { levels.end()() }()
-	rec, runErr := run.execute(ctx, env, settings, root, levels, planned, nil)
+	defer func() { w.levels.end()() }()
+	rec, runErr := run.execute(ctx, env, w)
 	if rec == nil {
 		return nil, "", runErr
 	}
-	result, _, err := writeReceipt(context.WithoutCancel(ctx), env, root, planned, rec, signer)
+	result, _, err := writeReceipt(context.WithoutCancel(ctx), env, w, rec)
 	if runErr != nil && err == nil {
 		env.note("receipt: %s", result.Receipt)
 	}

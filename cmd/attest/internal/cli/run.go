@@ -96,25 +96,44 @@ func (c *runCmd) Run(ctx context.Context, env *Env) error {
 	if c.DryRun {
 		return errors.Join(c.checkLocked(planned, locked), dryRun(ctx, env, root, planned))
 	}
-	if err := engine.MakeStateDir(root); err != nil {
+	w := &work{root: root, settings: settings, plan: planned, lock: locked}
+	if err := w.prepare(env); err != nil {
 		return err
 	}
-	signer, err := c.signer(env, settings, root)
-	if err != nil {
-		return err
-	}
-	levels, err := newLevels(env, settings, root)
-	if err != nil {
-		return err
-	}
-	rec, runErr := c.execute(ctx, env, settings, root, levels, planned, locked)
-	defer levels.end()() // while the receipt is written
+	rec, runErr := c.execute(ctx, env, w)
+	defer w.levels.end()() // while the receipt is written
 	if rec == nil {
 		return runErr
 	}
 	// What happened is recorded even when the user wants to leave.
 	ctx = context.WithoutCancel(ctx)
-	return errors.Join(runErr, c.moveLock(env, p, rec), c.finish(ctx, env, settings, root, planned, rec, signer))
+	return errors.Join(runErr, c.moveLock(env, p, rec), c.finish(ctx, env, w, rec))
+}
+
+// work is a run of which nothing has run yet.
+type work struct {
+	root     string // the project's folder
+	settings *config.Set
+	plan     *plan.Plan
+	lock     *lock.Lock // nil for none
+
+	signer keys.Signer // of the receipt; nil where it is not signed
+	levels *levels     // whoever prepared it ends them
+}
+
+// prepare makes what has to be there before the first step. A key that cannot be
+// used is found out here.
+func (w *work) prepare(env *Env) (err error) {
+	if err := engine.MakeStateDir(w.root); err != nil {
+		return err
+	}
+	if w.settings.Bool(config.Sign) {
+		if w.signer, err = signer(env, w.root); err != nil {
+			return err
+		}
+	}
+	w.levels, err = newLevels(env, w.settings, w.root)
+	return err
 }
 
 // compatible refuses flags that exclude each other.
@@ -198,12 +217,8 @@ func text(b *bool) *string {
 	return &s
 }
 
-// signer returns what signs the receipt, nil for nothing. A key that cannot be
-// used is found out before anything runs.
-func (c *runCmd) signer(env *Env, settings *config.Set, root string) (keys.Signer, error) {
-	if !settings.Bool(config.Sign) {
-		return nil, nil
-	}
+// signer returns the project's key. It makes one where there is none.
+func signer(env *Env, root string) (keys.Signer, error) {
 	store := keyStore(root)
 	key, created, err := store.Ensure()
 	if err != nil {
@@ -216,22 +231,22 @@ func (c *runCmd) signer(env *Env, settings *config.Set, root string) (keys.Signe
 }
 
 // execute runs the plan, drawing it meanwhile.
-func (c *runCmd) execute(ctx context.Context, env *Env, settings *config.Set, root string, levels *levels, planned *plan.Plan, locked *lock.Lock) (*engine.Record, error) {
-	fixed, err := determinism(ctx, env, settings, root)
+func (c *runCmd) execute(ctx context.Context, env *Env, w *work) (*engine.Record, error) {
+	fixed, err := determinism(ctx, env, w.settings, w.root)
 	if err != nil {
 		return nil, err
 	}
 	screen := display.New(ctx, display.Options{
-		Mode: display.Mode(settings.Get(config.Progress).Value), Out: env.Stderr, Getenv: env.Getenv, Environ: env.Environ, Now: env.Now,
+		Mode: display.Mode(w.settings.Get(config.Progress).Value), Out: env.Stderr, Getenv: env.Getenv, Environ: env.Environ, Now: env.Now,
 	})
 	defer screen.Close()
 	return engine.Run(ctx, engine.Options{
-		Plan: planned, Root: root, Executors: levels.executors(), Images: levels.images.Pin,
-		Jobs: settings.Jobs(), KeepGoing: settings.Bool(config.KeepGoing),
+		Plan: w.plan, Root: w.root, Executors: w.levels.executors(), Images: w.levels.images.Pin,
+		Jobs: w.settings.Jobs(), KeepGoing: w.settings.Bool(config.KeepGoing),
 		Environ: env.Environ, Sink: screen, Now: env.Now, Version: version.Version,
-		CacheDir: levels.cacheDir, NoCache: c.NoCache, ExpectCached: c.Expect, ReplayLogs: c.Replay,
+		CacheDir: w.levels.cacheDir, NoCache: c.NoCache, ExpectCached: c.Expect, ReplayLogs: c.Replay,
 		Strict: c.Strict, Trace: c.Trace, Diffoscope: findTool(env, "diffoscope"),
-		Lock: locked, Locked: c.Locked, Update: c.Update,
+		Lock: w.lock, Locked: c.Locked, Update: c.Update,
 		Deterministic: fixed,
 	})
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/attest-pipeline/attest/attestation/keys"
 	"github.com/attest-pipeline/attest/attestation/verify"
 	"github.com/attest-pipeline/attest/cmd/attest/internal/config"
-	"github.com/attest-pipeline/attest/frontend/plan"
 	"github.com/attest-pipeline/attest/isolation/engine"
 	"github.com/attest-pipeline/attest/isolation/record"
 )
@@ -31,15 +30,15 @@ func (c *runCmd) copiable(env *Env) error {
 }
 
 // finish writes the receipt and what goes with it, and verifies it if asked.
-func (c *runCmd) finish(ctx context.Context, env *Env, settings *config.Set, root string, planned *plan.Plan, rec *engine.Record, signer keys.Signer) error {
-	result, paths, err := writeReceipt(ctx, env, root, planned, rec, signer)
+func (c *runCmd) finish(ctx context.Context, env *Env, w *work, rec *engine.Record) error {
+	result, paths, err := writeReceipt(ctx, env, w, rec)
 	if err != nil {
 		return err
 	}
 	if !env.json {
 		defer func() { _ = env.print("%s", result.Receipt) }() // last, whatever verification says
 	}
-	check := settings.Bool(config.Verify)
+	check := w.settings.Bool(config.Verify)
 	if c.Output == "" && !check {
 		return nil
 	}
@@ -55,9 +54,9 @@ func (c *runCmd) finish(ctx context.Context, env *Env, settings *config.Set, roo
 	if !check {
 		return nil
 	}
-	o := verify.Options{Root: root, Pipeline: env.path(c.File), UnsafeSkipSignature: signer == nil}
-	if signer != nil {
-		o.Keys = []keys.Public{signer.Public()}
+	o := verify.Options{Root: w.root, Pipeline: env.path(c.File), UnsafeSkipSignature: w.signer == nil}
+	if w.signer != nil {
+		o.Keys = []keys.Public{w.signer.Public()}
 	}
 	result.Verified, err = verifyReceipt(ctx, env.Stderr, data, o)
 	if result.Verified != nil {
@@ -68,15 +67,15 @@ func (c *runCmd) finish(ctx context.Context, env *Env, settings *config.Set, roo
 
 // writeReceipt writes the receipt and what goes with it. The result of the command
 // is then that of the run.
-func writeReceipt(ctx context.Context, env *Env, root string, planned *plan.Plan, rec *engine.Record, signer keys.Signer) (*runResult, record.Paths, error) {
+func writeReceipt(ctx context.Context, env *Env, w *work, rec *engine.Record) (*runResult, record.Paths, error) {
 	paths, err := record.Write(ctx, record.Options{
-		Dir: filepath.Join(root, stateDir), Plan: planned, Record: rec, Signer: signer,
+		Dir: filepath.Join(w.root, stateDir), Plan: w.plan, Record: rec, Signer: w.signer,
 	})
 	if err != nil {
 		return nil, paths, err
 	}
 	result := describeRun(rec.Receipt)
-	result.Receipt, result.Signed = env.short(paths.Receipt), signer != nil
+	result.Receipt, result.Signed = env.short(paths.Receipt), w.signer != nil
 	for _, s := range paths.Statements {
 		result.Statements = append(result.Statements, env.short(s))
 	}
