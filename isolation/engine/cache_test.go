@@ -355,6 +355,32 @@ func TestInputsThatChangeMeanwhile(t *testing.T) {
 	}
 }
 
+// TestInputsPutBack: nobody knows whether the command saw them otherwise. That does
+// for a receipt with a warning, and not for a strict run.
+func TestInputsPutBack(t *testing.T) {
+	change := func(job) error { return nil }
+	p, _ := cached(t, "steps: {s: {run: x, network: none, inputs: [in], outputs: [out]}}\n", map[string]string{"in": "1"},
+		inMemory{"s": func(_ context.Context, j job) (int, error) { return 0, errors.Join(j.put("out", "x"), change(j)) }})
+	p.options.Strict, p.options.NoCache = true, true
+	p.run() // what is left alone is no reason
+	change = func(job) error {
+		return errors.Join(os.WriteFile(p.path("in"), []byte("2"), 0o644), os.WriteFile(p.path("in"), []byte("1"), 0o644))
+	}
+	if _, err := p.fail(); !strings.Contains(err.Error(), "written and now again as they were: in") {
+		t.Errorf("got %v", err)
+	}
+	var warned string
+	p.options.Strict = false
+	p.options.Sink = event.Tee(p.events, event.SinkFunc(func(e event.Event) {
+		if w, ok := e.Body.(event.Warning); ok {
+			warned += w.Message
+		}
+	}))
+	if p.run(); !strings.HasPrefix(warned, "the step's inputs did not stay") {
+		t.Errorf("warned %q", warned)
+	}
+}
+
 // overlaid makes a project whose steps have a view of their own.
 func overlaid(t *testing.T, yaml string, run func(p *project) inMemory) *project {
 	p, _ := cached(t, yaml, map[string]string{"in": "1"}, nil)

@@ -77,14 +77,19 @@ func (k *keeper) close(ctx context.Context, walks []*walk) {
 // confirmInputs looks whether the inputs are still what the key says. A file
 // that changed meanwhile was seen by the command in one form or the other. Where
 // the command had a view of its own, it was not the command that changed it, and
-// nothing may be said of what came of that.
+// nothing may be said of what came of that. Of files that are again as they were it
+// is not known whether the command saw them otherwise, which --strict does not take.
 func (w *walk) confirmInputs(ctx context.Context) error {
 	if w.step.Isolation != pipeline.Process {
 		return nil
 	}
 	w.doing("looking at inputs again")
 	now, found, err := w.currentInputs(ctx)
+	const way = "find out what else writes to the project while it is built, and run it again"
 	if err != nil {
+		if w.run.Strict {
+			return err
+		}
 		w.unsettled(w.oneLine(err))
 		return nil
 	}
@@ -96,14 +101,17 @@ func (w *walk) confirmInputs(ctx context.Context) error {
 		// A folder is an input while it is empty: outputs of other steps end that.
 		content := slices.ContainsFunc(files, func(f cachekey.File) bool { return !isFolder(f.Path, w.inputs.tree, now) })
 		if content && slices.Contains(w.facts.Controls, process.ControlProjectOverlay) {
-			return w.at(w.step.RunPos, reason+" while the step ran, and not by the step",
-				"find out what else writes to the project while it is built, and run it again")
+			return w.at(w.step.RunPos, reason+" while the step ran, and not by the step", way)
 		}
 		w.unsettled(reason)
 		return nil
 	}
 	if back := restored(w.inputs.view.Found, found); len(back) > 0 {
-		w.unsettled("written and now again as they were: " + some(back))
+		reason := "written and now again as they were: " + some(back)
+		if w.run.Strict {
+			return w.at(w.step.RunPos, "the step's inputs did not stay as they were while it ran: "+reason, way)
+		}
+		w.unsettled(reason)
 	}
 	return nil
 }
@@ -121,12 +129,15 @@ func isFolder(path string, trees ...tree.Tree) bool {
 // within reports whether a path is a folder or stands below it.
 func within(path, folder string) bool { return path == folder || strings.HasPrefix(path, folder+"/") }
 
-// unsettled sees to it that the result is not kept.
+// unsettled says that the inputs did not stay as they were, and sees to it that the
+// result is not kept.
 func (w *walk) unsettled(why string) {
 	w.changed = true
+	text := "the step's inputs did not stay as they were while it ran: " + why
 	if w.facts.Cache == receipt.Miss {
-		w.warn("the result is not kept, because the step's inputs did not stay as they were while it ran: " + why)
+		text = "the result is not kept, because " + text
 	}
+	w.warn(text)
 }
 
 // restored returns the files of two looks that hold the same and were changed in

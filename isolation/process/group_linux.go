@@ -123,8 +123,8 @@ func (g *groups) addFirst(parent, name string, limit groupLimit) {
 	g.files, g.kinds = append(g.files, f), append(g.kinds, stepinit.GroupTasks)
 }
 
-// addSecond makes a group of version 2, for as many of the limits as one parent
-// has the controllers of: below the group of this program, or above it.
+// addSecond makes a group of version 2 where one parent, the group of this program
+// or one above it, has the controllers of all the limits; else it makes none.
 func (g *groups) addSecond(table hierarchies, name string, wanted []groupLimit) {
 	for parent := table.own; parent != "" && table.second != ""; parent = filepath.Dir(parent) {
 		text, _ := os.ReadFile(filepath.Join(parent, "cgroup.subtree_control"))
