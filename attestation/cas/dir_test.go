@@ -251,6 +251,35 @@ func TestNeverAnythingElse(t *testing.T) {
 	}
 }
 
+// TestStatOfWhatDoesNotSay: content that was compressed elsewhere may not say how
+// long it is, or no length that there is.
+func TestStatOfWhatDoesNotSay(t *testing.T) {
+	content := bytes.Repeat([]byte("content "), 2000)
+	var stream bytes.Buffer
+	enc, err := zstd.NewWriter(&stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = enc.Write(content)
+	if err := errors.Join(err, enc.Flush(), enc.Close()); err != nil { // what is flushed had no known end
+		t.Fatal(err)
+	}
+	// RFC 8878, sections 3.1.1 and 3.1.1.1: magic number, a single segment with a length of eight bytes.
+	huge := append([]byte{0x28, 0xb5, 0x2f, 0xfd, 0xe0}, bytes.Repeat([]byte{0xff}, 8)...)
+	for name, packed := range map[string][]byte{"no length": stream.Bytes(), "a length beyond all files": huge} {
+		d, dir := open(t, cas.Options{})
+		b := blobOf(content)
+		hex := b.Digest.Hex()
+		path := filepath.Join(dir, hex[:2], hex[2:]+".zst")
+		if err := errors.Join(os.Mkdir(filepath.Dir(path), 0o700), os.WriteFile(path, packed, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := d.Stat(b.Digest); !errors.Is(err, cas.ErrDamaged) {
+			t.Errorf("%s: %v, %v", name, got, err)
+		}
+	}
+}
+
 // TestPutFileChecks has the caller be wrong about a file.
 func TestPutFileChecks(t *testing.T) {
 	d, dir := open(t, cas.Options{Compress: true})

@@ -144,6 +144,35 @@ func TestText(t *testing.T) {
 	}
 }
 
+func TestBinary(t *testing.T) {
+	for _, want := range []digest.Digest{{}, digest.Of(nil), digest.OfSHA256(nil)} {
+		data, err := want.MarshalBinary()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := digest.Of([]byte("what stood there before"))
+		if err := got.UnmarshalBinary(data); err != nil || got != want {
+			t.Errorf("%v: got %v, %v", want, got, err)
+		}
+		if len(want.AppendHex(nil)) != len(want.Hex()) {
+			t.Errorf("%v: AppendHex gives %q", want, want.AppendHex(nil))
+		}
+	}
+	whole, err := digest.Of(nil).MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, bad := range map[string][]byte{
+		"cut": whole[:len(whole)-1], "too long": append(bytes.Clone(whole), 0), "no algorithm": append([]byte{0}, whole[1:]...),
+		"an unknown algorithm": append([]byte{9}, whole[1:]...), "an algorithm alone": whole[:1],
+	} {
+		var got digest.Digest
+		if err := got.UnmarshalBinary(bad); !errors.Is(err, digest.ErrInvalid) || !got.IsZero() {
+			t.Errorf("%s: got %v, %v", name, got, err)
+		}
+	}
+}
+
 func TestReader(t *testing.T) {
 	content := pattern(100000)
 	read := func(r io.Reader, want digest.Digest) ([]byte, error) { return io.ReadAll(digest.NewReader(r, want)) }

@@ -107,6 +107,24 @@ func TestVerifyRefuses(t *testing.T) {
 	}
 }
 
+// A key of zeros is a point of small order, whose signatures anybody makes: no key
+// must not be one.
+func TestNoKeyBelievesNoForgery(t *testing.T) {
+	forged := make([]byte, ed25519.SignatureSize)
+	forged[0] = 1 // R is the neutral element, and S zero
+	for i := range byte(255) {
+		message := []byte{i}
+		if !ed25519.Verify(make([]byte, ed25519.PublicKeySize), message, forged) {
+			continue
+		}
+		if err := (keys.Public{}).Verify(message, forged); !errors.Is(err, keys.ErrSignature) {
+			t.Errorf("got %v", err)
+		}
+		return
+	}
+	t.Fatal("no message has this signature")
+}
+
 func TestParsePublic(t *testing.T) {
 	want := keyOf(t, 1).Public()
 	got, err := keys.ParsePublic(want.String())

@@ -82,6 +82,27 @@ func TestParseIsTheWayBack(t *testing.T) {
 	}
 }
 
+// A receipt may lack all that is optional.
+func TestTheLeastReceipt(t *testing.T) {
+	full := receipttest.Sample()
+	want := &receipt.Receipt{
+		Schema: full.Schema, PipelineHash: full.PipelineHash, Timestamp: full.Timestamp, Version: full.Version,
+		Status: full.Status, Pipeline: full.Pipeline, Environment: full.Environment,
+		Steps: []receipt.Step{{Name: "a", Command: "true", Status: receipt.Succeeded, Cache: receipt.Off, Isolation: "process"}},
+	}
+	data, err := receipt.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := receipt.Parse(data)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, data)
+	}
+	if d := cmp.Diff(want, got, sameDigest); d != "" {
+		t.Errorf("-want +got:\n%s", d)
+	}
+}
+
 // A general YAML reader must see the same document that is signed.
 func TestYAMLReadersAgree(t *testing.T) {
 	r, data := signed(t)
@@ -307,6 +328,10 @@ func TestSignature(t *testing.T) {
 	before := *r
 	if err := receipt.Sign(r, keys.Private{}); err == nil || r.Signature != before.Signature {
 		t.Errorf("signing without a key: %v, or the receipt changed", err)
+	}
+	r.Status = "splendid"
+	if err := receipt.Sign(r, receipttest.Key(1)); !errors.Is(err, receipt.ErrInvalid) || r.Signature != before.Signature {
+		t.Errorf("signing what is no receipt: %v, or the receipt changed", err)
 	}
 }
 
