@@ -219,7 +219,7 @@ func (e *editor) compare(when string) {
 		}
 	}
 	e.looks += files
-	e.known += files - e.cache.recall(found, false)
+	e.known += files - e.cache.recall(found)
 	e.must(e.cache.Sum(e.t.Context(), found))
 	want := e.found().Entries
 	e.must(tree.Hasher{}.Sum(e.t.Context(), e.root, "", want))

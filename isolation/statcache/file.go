@@ -152,7 +152,7 @@ func (c *Cache) merge() table {
 	for _, r := range added {
 		b.add(r)
 	}
-	return table{b.records, b.shas, b.paths.String()}
+	return table{b.records, b.paths.String()}
 }
 
 // replace puts data in place of the file at once: whoever reads it has the old

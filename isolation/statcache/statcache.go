@@ -79,12 +79,10 @@ type Cache struct {
 
 // record is what is known of one file.
 type record struct {
-	path   string
-	stat   tree.Stat
-	blake  [digest.Size]byte
-	sha    [digest.Size]byte
-	hasSHA bool
-	used   uint32 // the day of its last use
+	path  string
+	stat  tree.Stat
+	blake [digest.Size]byte
+	used  uint32 // the day of its last use
 }
 
 // Open returns the Cache for a project. Nothing is read before it is needed,
@@ -105,22 +103,14 @@ func Open(o Options) *Cache {
 // known. found comes from a walk of the project's folder; its Stats are what
 // the files are known by.
 func (c *Cache) Sum(ctx context.Context, found tree.Found) error {
-	return c.sum(ctx, found, tree.Hasher{})
-}
-
-// SumPairs is Sum with the SHA-256 digests too.
-func (c *Cache) SumPairs(ctx context.Context, found tree.Found) error {
-	return c.sum(ctx, found, tree.Hasher{SHA256: true})
-}
-
-func (c *Cache) sum(ctx context.Context, found tree.Found, h tree.Hasher) error {
+	var h tree.Hasher
 	c.load()
-	if c.recall(found, h.SHA256) == 0 {
+	if c.recall(found) == 0 {
 		return h.SumMissing(ctx, c.options.Root, found) // symbolic links
 	}
 	c.reading.Lock()
 	defer c.reading.Unlock()
-	if c.recall(found, h.SHA256) == 0 {
+	if c.recall(found) == 0 {
 		return h.SumMissing(ctx, c.options.Root, found)
 	}
 	now := c.clock() // before the files are looked at again
@@ -156,7 +146,7 @@ func (c *Cache) Learn(found tree.Found) {
 
 // recall sets the digests that are known, clears the others, and returns how
 // many files are not known.
-func (c *Cache) recall(found tree.Found, pairs bool) (unknown int) {
+func (c *Cache) recall(found tree.Found) (unknown int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	next := 0 // place in what was kept
@@ -175,14 +165,11 @@ func (c *Cache) recall(found tree.Found, pairs bool) (unknown int) {
 			next++
 		}
 		s := found.Stats[i]
-		if !ok || s.IsZero() || r.stat != s || pairs && !r.hasSHA {
+		if !ok || s.IsZero() || r.stat != s {
 			unknown++
 			continue
 		}
 		e.Size, e.Digest = s.Size, digest.New(digest.BLAKE3, r.blake)
-		if pairs {
-			e.SHA256 = digest.New(digest.SHA256, r.sha)
-		}
 		if r.used != c.today && at >= 0 {
 			c.kept.use(at, c.today)
 			c.dirty = true
@@ -201,9 +188,6 @@ func (c *Cache) remember(found tree.Found, places []int, now clock) {
 			continue
 		}
 		r := record{path: e.Path, stat: s, blake: e.Digest.Bytes(), used: c.today}
-		if !e.SHA256.IsZero() {
-			r.sha, r.hasSHA = e.SHA256.Bytes(), true
-		}
 		if place, ok := c.fresh[e.Path]; ok {
 			c.added[place] = r
 		} else {

@@ -224,41 +224,6 @@ func TestEveryPartOfAStatTells(t *testing.T) {
 	}
 }
 
-func TestPairs(t *testing.T) {
-	p := newProject(t, "a", "b")
-	if err := os.Symlink("a", filepath.Join(p.root.Name(), "c")); err != nil {
-		t.Fatal(err)
-	}
-	pairs := func(c *statcache.Cache, want digest.Digest) {
-		t.Helper()
-		found := p.found()
-		if err := c.SumPairs(t.Context(), found); err != nil {
-			t.Fatal(err)
-		}
-		for _, e := range found.Entries[:2] {
-			if e.SHA256 != digest.OfSHA256([]byte("content of "+e.Path)) || want != lie && e.Digest != digest.Of([]byte("content of "+e.Path)) {
-				t.Errorf("%+v", e)
-			}
-		}
-		if e := found.Entries[2]; e.SHA256 != digest.OfSHA256([]byte("a")) || e.Target != "a" {
-			t.Errorf("%+v", e)
-		}
-	}
-	c := p.open()
-	p.lies(c)
-	pairs(c, digest.Digest{}) // reads again: only one digest is known
-	p.save(c)
-	c = p.open()
-	pairs(c, digest.Digest{})
-	p.learnLies(c)
-	pairs(c, digest.Digest{}) // what was learnt is no pair
-	found := p.found()
-	p.sum(c, found)
-	if !found.Entries[0].SHA256.IsZero() {
-		t.Error("nobody asked for the second digest")
-	}
-}
-
 // TestDamage flips every bit of what is kept, and cuts it off everywhere.
 func TestDamage(t *testing.T) {
 	p := newProject(t, "a", "b/c")

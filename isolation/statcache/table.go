@@ -17,30 +17,28 @@ import (
 // The file is, all numbers little-endian:
 //
 //	magic
-//	uint32 length of the project's path, records, SHA-256 digests, bytes of paths
+//	uint32 length of the project's path, records, bytes of paths
 //	the project's path
 //	records, ordered by path, of recordSize bytes each
-//	SHA-256 digests
 //	the records' paths, one behind the other
 //	BLAKE3 of all that
 //
 // A record is: uint64 device, inode, size, mtime, ctime; uint32 mode, day of
-// last use, end of its path among the paths, its SHA-256's number from 1 on or
-// 0; BLAKE3 digest.
+// last use, end of its path among the paths; BLAKE3 digest. Version 1 had
+// SHA-256 digests besides.
 const (
-	magic      = "attest.inputs/v1\n"
-	headSize   = len(magic) + 4*4
-	recordSize = 5*8 + 4*4 + digest.Size
+	magic      = "attest.inputs/v2\n"
+	headSize   = len(magic) + 3*4
+	recordSize = 5*8 + 3*4 + digest.Size
 	maxSize    = 1 << 30
 )
 
-var errDamaged = errors.New("it is damaged")
+var errDamaged = errors.New("it is damaged, or of another version")
 
 // table is a file's content. It is searched as it is: a run with nothing to do
 // looks at every record once.
 type table struct {
 	records []byte
-	shas    []byte
 	paths   string
 }
 
@@ -60,18 +58,14 @@ func (t table) path(i int) string {
 
 func (t table) record(i int) record {
 	b, le := t.at(i), binary.LittleEndian
-	r := record{
+	return record{
 		path: t.path(i),
 		stat: tree.Stat{
 			Dev: le.Uint64(b), Inode: le.Uint64(b[8:]), Size: int64(le.Uint64(b[16:])), Mode: le.Uint32(b[40:]),
 			Mtime: int64(le.Uint64(b[24:])), Ctime: int64(le.Uint64(b[32:])),
 		},
-		used: le.Uint32(b[44:]), blake: [digest.Size]byte(b[56:]),
+		used: le.Uint32(b[44:]), blake: [digest.Size]byte(b[52:]),
 	}
-	if n := le.Uint32(b[52:]); n > 0 {
-		r.sha, r.hasSHA = [digest.Size]byte(t.shas[(n-1)*digest.Size:]), true
-	}
-	return r
 }
 
 // use notes that record i was of use on a day.
@@ -104,21 +98,20 @@ func parse(data []byte, project string) (table, error) {
 	if got := digest.Of(data).Bytes(); !bytes.Equal(got[:], sum) {
 		return table{}, errDamaged
 	}
-	var sizes [4]uint64
+	var sizes [3]uint64
 	for i := range sizes {
 		sizes[i] = uint64(binary.LittleEndian.Uint32(data[len(magic)+4*i:]))
 	}
 	sizes[1] *= recordSize
-	sizes[2] *= digest.Size
 	rest := data[headSize:]
-	if sizes[0]+sizes[1]+sizes[2]+sizes[3] != uint64(len(rest)) {
+	if sizes[0]+sizes[1]+sizes[2] != uint64(len(rest)) {
 		return table{}, errDamaged
 	}
 	cut := func(n uint64) []byte { part := rest[:n:n]; rest = rest[n:]; return part }
 	if string(cut(sizes[0])) != project {
 		return table{}, errors.New("it is of another project")
 	}
-	t := table{records: cut(sizes[1]), shas: cut(sizes[2]), paths: string(rest)}
+	t := table{records: cut(sizes[1]), paths: string(rest)}
 	return t, t.check()
 }
 
@@ -126,9 +119,8 @@ func parse(data []byte, project string) (table, error) {
 func (t table) check() error {
 	var end uint32
 	for i := range t.len() {
-		b := t.at(i)
-		next, sha := binary.LittleEndian.Uint32(b[48:]), binary.LittleEndian.Uint32(b[52:])
-		if next < end || uint64(next) > uint64(len(t.paths)) || uint64(sha)*digest.Size > uint64(len(t.shas)) {
+		next := t.end(i)
+		if next < end || uint64(next) > uint64(len(t.paths)) {
 			return errDamaged
 		}
 		end = next
@@ -138,23 +130,18 @@ func (t table) check() error {
 
 // builder writes a table, given its records in order.
 type builder struct {
-	records, shas []byte
-	paths         strings.Builder
+	records []byte
+	paths   strings.Builder
 }
 
 func (b *builder) add(r record) {
 	le := binary.LittleEndian
 	b.paths.WriteString(r.path)
-	var sha uint32
-	if r.hasSHA {
-		b.shas = append(b.shas, r.sha[:]...)
-		sha = uint32(len(b.shas) / digest.Size)
-	}
 	out := b.records
 	for _, n := range [...]uint64{r.stat.Dev, r.stat.Inode, uint64(r.stat.Size), uint64(r.stat.Mtime), uint64(r.stat.Ctime)} {
 		out = le.AppendUint64(out, n)
 	}
-	for _, n := range [...]uint32{r.stat.Mode, r.used, uint32(b.paths.Len()), sha} {
+	for _, n := range [...]uint32{r.stat.Mode, r.used, uint32(b.paths.Len())} {
 		out = le.AppendUint32(out, n)
 	}
 	b.records = append(out, r.blake[:]...)
@@ -162,16 +149,16 @@ func (b *builder) add(r record) {
 
 // encode returns the file's content.
 func (t table) encode(project string) ([]byte, error) {
-	size := headSize + len(project) + len(t.records) + len(t.shas) + len(t.paths) + digest.Size
+	size := headSize + len(project) + len(t.records) + len(t.paths) + digest.Size
 	if size > maxSize || len(t.paths) > math.MaxUint32 {
 		return nil, errors.New("there are too many files to remember")
 	}
 	data := append(make([]byte, 0, size), magic...)
-	for _, n := range [...]int{len(project), t.len(), len(t.shas) / digest.Size, len(t.paths)} {
+	for _, n := range [...]int{len(project), t.len(), len(t.paths)} {
 		data = binary.LittleEndian.AppendUint32(data, uint32(n))
 	}
 	data = append(data, project...)
-	data = append(append(append(data, t.records...), t.shas...), t.paths...)
+	data = append(append(data, t.records...), t.paths...)
 	sum := digest.Of(data).Bytes()
 	return append(data, sum[:]...), nil
 }

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package statcache
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/attest-pipeline/attest/attestation/digest"
+	"github.com/attest-pipeline/attest/attestation/tree"
+)
+
+// sealed is content with its sum behind it, as the files have it.
+func sealed(content []byte) []byte {
+	sum := digest.Of(content).Bytes()
+	return append(bytes.Clone(content), sum[:]...)
+}
+
+// tableOf is what a run writes that has these files' digests.
+func tableOf(records ...record) table {
+	var b builder
+	for _, r := range records {
+		b.add(r)
+	}
+	return table{b.records, b.paths.String()}
+}
+
+func someTable() table {
+	blake := func(s string) [digest.Size]byte { return digest.Of([]byte(s)).Bytes() }
+	return tableOf(
+		record{path: "a", stat: tree.Stat{Dev: 1, Inode: 2, Size: 3, Mode: 0o100644, Mtime: 4, Ctime: 5}, blake: blake("a"), used: 20000},
+		record{path: "a/b\xff\n", stat: tree.Stat{Dev: 1 << 63, Inode: 1, Size: -1, Mode: 1 << 31, Mtime: -1, Ctime: -1 << 63}, blake: blake("b"), used: 1},
+		record{path: "c d/e", blake: blake("")},
+	)
+}
+
+func encoded(t testing.TB, of table, project string) []byte {
+	t.Helper()
+	data, err := of.encode(project)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// A file of another version says something else with the same bytes.
+func TestOtherVersionsAreNotRead(t *testing.T) {
+	whole := encoded(t, someTable(), "/p")
+	content := string(whole[:len(whole)-digest.Size])
+	if _, err := parse(sealed([]byte(content)), "/p"); err != nil {
+		t.Fatal(err)
+	}
+	for _, version := range []string{"v1", "v3"} {
+		other := strings.Replace(content, "/v2\n", "/"+version+"\n", 1)
+		if got, err := parse(sealed([]byte(other)), "/p"); !errors.Is(err, errDamaged) || got.len() > 0 {
+			t.Errorf("%s: %d records, %v", version, got.len(), err)
+		}
+	}
+}
