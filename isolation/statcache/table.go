@@ -112,20 +112,24 @@ func parse(data []byte, project string) (table, error) {
 		return table{}, errors.New("it is of another project")
 	}
 	t := table{records: cut(sizes[1]), paths: string(rest)}
-	return t, t.check()
+	if !t.whole() {
+		return table{}, errDamaged
+	}
+	return t, nil
 }
 
-// check makes sure that nothing in the table leads out of it.
-func (t table) check() error {
+// whole reports whether the records share out the paths: nothing leads out of the
+// table, and nothing in it belongs to no record.
+func (t table) whole() bool {
 	var end uint32
 	for i := range t.len() {
 		next := t.end(i)
-		if next < end || uint64(next) > uint64(len(t.paths)) {
-			return errDamaged
+		if next < end {
+			return false
 		}
 		end = next
 	}
-	return nil
+	return uint64(end) == uint64(len(t.paths))
 }
 
 // builder writes a table, given its records in order.

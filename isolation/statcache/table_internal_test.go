@@ -59,3 +59,41 @@ func TestOtherVersionsAreNotRead(t *testing.T) {
 		}
 	}
 }
+
+// Whoever can write the file can make its sum: what it says must still lead
+// nowhere, and what is read is what would be written.
+func FuzzParseTable(f *testing.F) {
+	for _, t := range []table{{}, someTable()} {
+		whole := encoded(f, t, "/p")
+		f.Add(whole[len(magic) : len(whole)-digest.Size])
+	}
+	f.Add([]byte("\x02\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff/p"))
+	f.Add([]byte("\x02\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00/pa"))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		data := sealed(append([]byte(magic), body...))
+		got, err := parse(bytes.Clone(data), "/p")
+		if err != nil {
+			if got.len() > 0 || got.paths != "" {
+				t.Fatal("a table came back with an error")
+			}
+			return
+		}
+		if len(got.records)+len(got.paths) > len(body) {
+			t.Fatalf("%d bytes became a table of %d", len(body), len(got.records)+len(got.paths))
+		}
+		var records []record
+		for i := range got.len() {
+			records = append(records, got.record(i))
+		}
+		if again := encoded(t, tableOf(records...), "/p"); !bytes.Equal(again, data) {
+			t.Fatalf("what was read does not come back:\n%q\n%q", again, data)
+		}
+		for k, r := range records { // what is found is what was asked for, in whatever order they stand
+			for _, from := range []int{0, k / 2, k, k + 1, len(records) + 1} {
+				if i, ok := got.find(r.path, from); ok && got.path(i) != r.path {
+					t.Fatalf("%q from %d on: found %q", r.path, from, got.path(i))
+				}
+			}
+		}
+	})
+}
