@@ -55,11 +55,6 @@ func Of(b []byte) Digest {
 // OfSHA256 returns the SHA-256 digest of b.
 func OfSHA256(b []byte) Digest { return Digest{SHA256, sha256.Sum256(b)} }
 
-// Pair is one content's names in both algorithms.
-type Pair struct {
-	BLAKE3, SHA256 Digest
-}
-
 const bufferSize = 256 << 10
 
 // ReadFrom adds all that r holds to the content and returns its length. The
@@ -69,7 +64,8 @@ func (h *Hash) ReadFrom(r io.Reader) (int64, error) {
 	if h.buf == nil {
 		h.buf = make([]byte, bufferSize)
 	}
-	return copyTo(h.h, r, h.buf)
+	// Hiding the other methods of both keeps io.CopyBuffer on our buffer.
+	return io.CopyBuffer(struct{ io.Writer }{h.h}, struct{ io.Reader }{r}, h.buf)
 }
 
 // Read returns the BLAKE3 digest and the length of all that r holds.
@@ -80,22 +76,6 @@ func Read(r io.Reader) (Digest, int64, error) {
 		return Digest{}, n, err
 	}
 	return h.Digest(), n, nil
-}
-
-// ReadPair returns both digests and the length of all that r holds, reading it
-// once.
-func ReadPair(r io.Reader) (Pair, int64, error) {
-	b, s := NewHash(BLAKE3), NewHash(SHA256)
-	n, err := copyTo(io.MultiWriter(b, s), r, make([]byte, bufferSize))
-	if err != nil {
-		return Pair{}, n, err
-	}
-	return Pair{b.Digest(), s.Digest()}, n, nil
-}
-
-func copyTo(w io.Writer, r io.Reader, buf []byte) (int64, error) {
-	// Hiding the other methods of both keeps io.CopyBuffer on our buffer.
-	return io.CopyBuffer(struct{ io.Writer }{w}, struct{ io.Reader }{r}, buf)
 }
 
 // NewReader returns a reader of r's content that fails at its end with a

@@ -164,32 +164,6 @@ func (t Tree) Find(p string) (Entry, bool) {
 	return t.entries[i], true
 }
 
-// Merge returns the union of the trees. An entry that stands in several of
-// them must be the same in all (Perm and SHA256 aside); otherwise the error
-// matches [ErrInvalid] and names the path.
-func Merge(trees ...Tree) (Tree, error) {
-	var n int
-	for _, t := range trees {
-		n += len(t.entries)
-	}
-	all := make([]Entry, 0, n)
-	for _, t := range trees {
-		all = append(all, t.entries...)
-	}
-	slices.SortStableFunc(all, byPath)
-	out := all[:0]
-	for _, e := range all {
-		if k := len(out); k > 0 && out[k-1].Path == e.Path {
-			if last := out[k-1]; last.Kind != e.Kind || last.Mode() != e.Mode() || last.Digest != e.Digest {
-				return Tree{}, fmt.Errorf("%w: %q has two contents", ErrInvalid, e.Path)
-			}
-			continue
-		}
-		out = append(out, e)
-	}
-	return New(out)
-}
-
 // Below returns the entries under the folder dir, with their paths relative to
 // it. An empty dir is the whole tree. Where dir itself is an empty folder, or
 // nothing stands below it, the result is empty.

@@ -78,24 +78,6 @@ func TestFindAndBelow(t *testing.T) {
 	}
 }
 
-func TestMerge(t *testing.T) {
-	a, b := newTree(t, file("x", "1"), file("y", "2")), newTree(t, file("y", "2"), file("z", "3"))
-	got, err := tree.Merge(a, b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff([]string{"x", "y", "z"}, pathsOf(got)); d != "" {
-		t.Error(d)
-	}
-	executable := file("y", "2")
-	executable.Perm = 0o755
-	for name, other := range map[string]tree.Entry{"content": file("y", "other"), "kind": link("y", "2"), "mode": executable, "below": file("y/z", "")} {
-		if _, err := tree.Merge(a, newTree(t, other)); !errors.Is(err, tree.ErrInvalid) {
-			t.Errorf("another %s: %v", name, err)
-		}
-	}
-}
-
 // project makes a folder with everything that a Tree can hold.
 func project(t *testing.T) (string, *os.Root) {
 	t.Helper()
