@@ -14,7 +14,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"reflect"
 	"unicode/utf8"
@@ -65,12 +64,9 @@ func Unmarshal(data []byte, v any) error {
 	if err := d.Decode(v); err != nil {
 		return fmt.Errorf("%w: %w", ErrNotCanonical, err)
 	}
-	if _, err := d.Token(); err != io.EOF {
-		return fmt.Errorf("%w: something follows the value", ErrNotCanonical)
-	}
 	// encoding/json matches keys without regard to case, lets the last of a
-	// repeated key win, mends invalid text and rounds numbers. What it changed
-	// in reading comes out different in writing.
+	// repeated key win, mends invalid text, rounds numbers, and was not asked what
+	// follows the value. What it changed in reading comes out different in writing.
 	again, err := Marshal(v)
 	if err != nil {
 		return err

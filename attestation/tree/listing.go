@@ -88,10 +88,7 @@ func kindLetter(k Kind) byte {
 // tree it returns has exactly this listing. Targets of symbolic links are not
 // in a listing and stay empty. Errors match [ErrInvalid].
 func ParseListing(text []byte) (Tree, error) {
-	rest, ok := bytes.CutPrefix(text, []byte(listingHeader))
-	if !ok {
-		return Tree{}, fmt.Errorf("%w: no listing header", ErrInvalid)
-	}
+	rest := bytes.TrimPrefix(text, []byte(listingHeader)) // without it the spelling is another: see below
 	var entries []Entry
 	for len(rest) > 0 {
 		e, after, err := parseRecord(rest)

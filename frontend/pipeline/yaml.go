@@ -58,11 +58,7 @@ func (p *parser) document() *yaml.Node {
 		p.syntax(err)
 		return nil
 	}
-	if doc.Kind != yaml.DocumentNode || len(doc.Content) != 1 {
-		p.whole("the file is empty")
-		return nil
-	}
-	return doc.Content[0]
+	return doc.Content[0] // a document is one value, null where nothing is written
 }
 
 // plainText reports the first byte that no attest.yaml holds. Besides keeping
