@@ -154,14 +154,13 @@ func (p *parser) spend(n *yaml.Node) bool {
 }
 
 func (p *parser) spendN(n int, pos source.Pos) bool {
-	if p.budget < 0 {
-		return false
-	}
-	if p.budget -= n; p.budget < 0 {
-		p.report(pos, fmt.Sprintf("the file, its aliases expanded, holds more than %d values", maxValues),
+	if n > p.budget {
+		p.report(pos, fmt.Sprintf("the file, its aliases expanded, holds more than %d values", p.most),
 			"write large shared values to a file and name it as an input")
+		p.budget = -1
 		return false
 	}
+	p.budget -= n
 	return true
 }
 

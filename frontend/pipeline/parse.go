@@ -25,8 +25,10 @@ var ErrInvalid = errors.New("invalid pipeline")
 // [source.All]. Each matches [ErrInvalid]. Of more than 100 problems the first
 // 100 are returned, and one error without a place that says how many more
 // there are.
-func Parse(file *source.File) (*Pipeline, error) {
-	p := &parser{file: file, budget: maxValues}
+func Parse(file *source.File) (*Pipeline, error) { return parse(file, maxValues) }
+
+func parse(file *source.File, most int) (*Pipeline, error) {
+	p := &parser{file: file, most: most, budget: most}
 	pipe := &Pipeline{
 		File:        file,
 		Digest:      digest.Of(file.Data),
@@ -45,7 +47,8 @@ func Parse(file *source.File) (*Pipeline, error) {
 // parser holds what is common to the reading of one file.
 type parser struct {
 	file     *source.File
-	budget   int // how many more values are read, aliases expanded
+	most     int // values that are read, aliases expanded
+	budget   int // of these, how many more; below 0 when there were too many
 	problems []problem
 }
 
@@ -60,12 +63,20 @@ type problem struct {
 }
 
 func (p *parser) report(pos source.Pos, msg string, hints ...string) {
-	p.problems = append(p.problems, problem{pos: pos, msg: msg, hints: hints})
+	p.add(problem{pos: pos, msg: msg, hints: hints})
+}
+
+// add keeps a problem, unless the budget is gone: what seems to be missing then may
+// be what was not read.
+func (p *parser) add(b problem) {
+	if p.budget >= 0 {
+		p.problems = append(p.problems, b)
+	}
 }
 
 // unknown reports a word that is none of those known.
 func (p *parser) unknown(pos source.Pos, msg, word string, known []string, hints ...string) {
-	p.problems = append(p.problems, problem{pos, msg, hints, word, known})
+	p.add(problem{pos, msg, hints, word, known})
 }
 
 // whole reports a problem of the file as such.
