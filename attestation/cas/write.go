@@ -63,6 +63,12 @@ func (d *Dir) putClone(ctx context.Context, src *os.File, b Blob) (size int64, e
 	if !d.clone(t.file, src) {
 		return 0, nil
 	}
+	return d.keepShared(ctx, t, b)
+}
+
+// keepShared keeps a temporary file whose blocks are another's, if b is what it
+// holds: whoever writes to the other from now on does not change it.
+func (d *Dir) keepShared(ctx context.Context, t *temporary, b Blob) (size int64, err error) {
 	w := d.bench()
 	defer d.benches.Put(w)
 	w.hash.Reset()
