@@ -20,6 +20,11 @@ import (
 // Schema is the only document type that this package reads and writes.
 const Schema = "attest.receipt/v1"
 
+// ListingsDir is where the listings of a receipt's folders are kept, in a project's
+// folder .attest: each in a file named by the hexadecimal digits of its BLAKE3
+// digest. With one at hand, the single file that differs can be named.
+const ListingsDir = "receipts/listings"
+
 // Status is how a run or a step ended.
 type Status string
 

@@ -243,12 +243,12 @@ var attacks = []struct {
 		fake.Steps = slices.Clone(s.r.Steps)
 		receipttest.Record(s, s.dir, &fake, 0, []string{"src"}, nil)
 		s.write("src/lib/util.c", string(util))
-		listings := ".attest/receipts/listings/"
+		listings := ".attest/" + receipt.ListingsDir + "/"
 		s.do(os.Rename(s.path(listings+fake.Steps[0].Inputs[0].Hash.Hex()), s.path(listings+then)))
 	}},
 	{"listing_lies", "a listing that its writer hashed with a wrong size in it, so that no file seems to differ", "files", "changed src/ (input of build): want blake3:", resigned(func(s *scene) {
 		src := &s.r.Steps[0].Inputs[1]
-		listings := ".attest/receipts/listings/"
+		listings := ".attest/" + receipt.ListingsDir + "/"
 		text, err := os.ReadFile(s.path(listings + src.Hash.Hex()))
 		s.do(err)
 		lie := strings.Replace(string(text), "f 0644 29 ", "f 0644 30 ", 1)

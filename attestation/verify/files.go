@@ -17,11 +17,6 @@ import (
 	"github.com/attest-pipeline/attest/attestation/tree"
 )
 
-// ListingsDir is where the listings of a receipt's folders are kept, below the
-// project: each in a file named by the hexadecimal digits of its BLAKE3 digest.
-// With one at hand, the single file that differs can be named.
-const ListingsDir = ".attest/receipts/listings"
-
 // maxListing bounds a listing: some 100 bytes an entry, for millions of entries.
 const maxListing = 1 << 30
 
@@ -171,7 +166,7 @@ func compareFolder(root *os.Root, c claim, now tree.Tree) []Difference {
 
 // loadListing reads a kept listing, and believes it only by its digest.
 func loadListing(root *os.Root, want digest.Digest) (tree.Tree, bool) {
-	name := filepath.FromSlash(ListingsDir + "/" + want.Hex())
+	name := filepath.Join(".attest", receipt.ListingsDir, want.Hex())
 	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return tree.Tree{}, false

@@ -148,7 +148,7 @@ func (w *walk) unlikeFolder(row receipt.Path, name string, now tree.Tree) (lines
 // listing reads the listing of a folder that a run kept beside its receipt. It
 // is evidence of nothing but its own digest.
 func listing(root string, hash digest.Digest) (tree.Tree, error) {
-	text, err := os.ReadFile(filepath.Join(root, stateDir, "receipts", "listings", hash.Hex()))
+	text, err := os.ReadFile(filepath.Join(root, stateDir, receipt.ListingsDir, hash.Hex()))
 	if err != nil {
 		return tree.Tree{}, err
 	}

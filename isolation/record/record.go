@@ -27,7 +27,6 @@ import (
 // Names of the folders in .attest.
 const (
 	receiptsDir     = "receipts"
-	listingsDir     = "listings" // in receiptsDir
 	attestationsDir = "attestations"
 )
 
@@ -80,7 +79,7 @@ func Write(ctx context.Context, o Options) (Paths, error) {
 		return Paths{}, fmt.Errorf("writing the receipt: %w", err)
 	}
 	dir := filepath.Join(o.Dir, receiptsDir)
-	if err := writeListings(ctx, filepath.Join(dir, listingsDir), o.Record); err != nil {
+	if err := writeListings(ctx, filepath.Join(o.Dir, receipt.ListingsDir), o.Record); err != nil {
 		return Paths{}, fmt.Errorf("writing folder listings: %w", err)
 	}
 	// The name of the receipt stands in the statements, so it is taken first.

@@ -138,7 +138,7 @@ func Select(t testing.TB, root *os.Root, names []string) tree.Tree {
 // keep stores the listing of every folder, named by its digest.
 func keep(t testing.TB, dir string, all tree.Tree, paths []receipt.Path) {
 	t.Helper()
-	store := filepath.Join(dir, ".attest", "receipts", "listings")
+	store := filepath.Join(dir, ".attest", receipt.ListingsDir)
 	if err := os.MkdirAll(store, 0o755); err != nil {
 		t.Fatal(err)
 	}
