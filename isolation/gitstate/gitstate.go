@@ -58,8 +58,8 @@ type Query struct {
 	begun, answered chan struct{}
 	hurry           sync.Once
 
-	before statcache.Clock // when git was asked
-	status []byte          // what it said
+	before statcache.Moment // when git was asked
+	status []byte           // what it said
 	state  *State
 	err    error
 }

@@ -147,7 +147,7 @@ func parseIndex(index []byte) ([]string, error) {
 
 // looking makes witnesses.
 type looking struct {
-	before statcache.Clock
+	before statcache.Moment
 	top    string
 	prefix string
 	known  *merge

@@ -10,9 +10,9 @@ import (
 	"github.com/attest-pipeline/attest/attestation/tree"
 )
 
-// clock is what is known of a file system's own clock at a moment. The zero
-// clock knows nothing.
-type clock struct {
+// Moment is a time on a file system's own clock, and what is known of that clock.
+// The zero Moment is before everything.
+type Moment struct {
 	dev uint64
 	now int64 // nanoseconds since 1970: when a file was changed a moment ago
 	// telling says that the file system never gives a file a time again that
@@ -35,8 +35,12 @@ const (
 	shortestTick = 500 * time.Microsecond
 )
 
-// clock looks at the clock of the file system that the digests are kept on.
-func (c *Cache) clock() clock {
+// IsZero reports whether m is of no use.
+func (m Moment) IsZero() bool { return m == Moment{} }
+
+// Now returns this moment by the clock of the file system that the digests are
+// kept on. It is zero, and the Log is told, where that clock cannot be read.
+func (c *Cache) Now() Moment {
 	now, err := c.readClock(c.options.Dir)
 	if err != nil {
 		c.options.Log.Warn("cannot remember the digests of files", "path", c.options.Dir, "err", err)
@@ -44,16 +48,17 @@ func (c *Cache) clock() clock {
 	return now
 }
 
-// readClock changes a file three times, and looks at it after each.
-func readClock(dir string) (clock, error) {
+// ReadClock returns this moment by the clock of the file system that the folder
+// dir is on, which is made when it is not there.
+func ReadClock(dir string) (Moment, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return clock{}, err
+		return Moment{}, err
 	}
 	f, err := os.CreateTemp(dir, "clock-")
 	if err != nil {
-		return clock{}, err
+		return Moment{}, err
 	}
-	var last [3]tree.Stat
+	var last [3]tree.Stat // how the file looks after each of three changes
 	for i, mode := range [...]os.FileMode{0o600, 0o400, 0o600} {
 		var info os.FileInfo
 		if err = f.Chmod(mode); err != nil {
@@ -65,37 +70,38 @@ func readClock(dir string) (clock, error) {
 		last[i] = tree.StatOf(info)
 	}
 	if err := errors.Join(err, f.Close(), os.Remove(f.Name())); err != nil {
-		return clock{}, err
+		return Moment{}, err
 	}
 	passed := last[2].Ctime - last[1].Ctime
-	return clock{last[2].Dev, last[2].Ctime, passed > 0 && passed < int64(shortestTick)}, nil
+	return Moment{last[2].Dev, last[2].Ctime, passed > 0 && passed < int64(shortestTick)}, nil
 }
 
 // settled reports whether s, which the file system was asked for after the
 // clock was read, is of a file that will have another time after whatever
 // changes it.
-func (c clock) settled(s tree.Stat) bool {
-	if c == (clock{}) {
+func (m Moment) settled(s tree.Stat) bool {
+	if m.IsZero() {
 		return false
 	}
-	return s.Dev == c.dev && c.telling || c.after(s)
+	return s.Dev == m.dev && m.telling || m.After(s)
 }
 
-// after reports whether whatever changed the file that looks like s did so
-// before the clock was read.
-func (c clock) after(s tree.Stat) bool {
-	if c == (clock{}) {
+// After reports whether a file that looks like s was last changed before the
+// clock was read, beyond doubt: whoever looked at the file between the reading
+// of the clock and the making of s has seen it as it was when s was made.
+func (m Moment) After(s tree.Stat) bool {
+	if m.IsZero() {
 		return false
 	}
-	here := s.Dev == c.dev
-	if here && c.telling {
-		return s.Ctime < c.now // no later change has an earlier time
+	here := s.Dev == m.dev
+	if here && m.telling {
+		return s.Ctime < m.now // no later change has an earlier time
 	}
 	margin := fineTick
-	if !here || wholeSecond(c.now) || wholeSecond(s.Ctime) {
+	if !here || wholeSecond(m.now) || wholeSecond(s.Ctime) {
 		margin = coarseTick
 	}
-	before := c.now - int64(margin)
+	before := m.now - int64(margin)
 	return s.Ctime < before && s.Mtime < before
 }
 

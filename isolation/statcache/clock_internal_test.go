@@ -26,14 +26,14 @@ func TestSettled(t *testing.T) {
 	older := whole
 	older.Ctime -= 3 * second
 	older.Mtime = older.Ctime
-	ticking, coarse, telling := clock{dev: 1, now: now}, clock{dev: 1, now: now / second * second}, clock{dev: 1, now: now, telling: true}
+	ticking, coarse, telling := Moment{dev: 1, now: now}, Moment{dev: 1, now: now / second * second}, Moment{dev: 1, now: now, telling: true}
 	for _, tt := range []struct {
 		name  string
-		clock clock
+		clock Moment
 		stat  tree.Stat
 		want  bool
 	}{
-		{"no clock", clock{}, at(time.Hour), false},
+		{"no clock", Moment{}, at(time.Hour), false},
 		{"at once", ticking, at(0), false},
 		{"in the same tick", ticking, at(10 * time.Millisecond), false},
 		{"a build ago", ticking, at(time.Second), true},
@@ -59,11 +59,11 @@ func TestSettled(t *testing.T) {
 // telling one never gives two contents one Stat.
 func TestClock(t *testing.T) {
 	dir := t.TempDir()
-	before, err := readClock(dir)
+	before, err := ReadClock(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	after, err := readClock(dir)
+	after, err := ReadClock(dir)
 	if err != nil {
 		t.Fatal(err)
 	}

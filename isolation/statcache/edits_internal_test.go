@@ -192,8 +192,8 @@ func (e *editor) reopen() {
 
 func (e *editor) open() {
 	e.cache = Open(Options{Dir: e.kept, Root: e.root})
-	e.cache.readClock = func(dir string) (clock, error) {
-		c, err := readClock(dir)
+	e.cache.readClock = func(dir string) (Moment, error) {
+		c, err := ReadClock(dir)
 		c.telling = c.telling && e.tells
 		return c, err
 	}

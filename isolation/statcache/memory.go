@@ -6,8 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-
-	"github.com/attest-pipeline/attest/attestation/tree"
 )
 
 // What follows is for other memories of what files looked like, which are kept
@@ -34,22 +32,3 @@ func Replace(path string, data []byte) error {
 	}
 	return replace(path, data)
 }
-
-// Clock is a moment by a file system's own clock. The zero Clock is before
-// everything.
-type Clock struct{ clock clock }
-
-// ReadClock reads the clock of the file system that the folder dir is on, which
-// is made when it is not there.
-func ReadClock(dir string) (Clock, error) {
-	c, err := readClock(dir)
-	return Clock{c}, err
-}
-
-// IsZero reports whether c is of no use.
-func (c Clock) IsZero() bool { return c.clock == clock{} }
-
-// After reports whether a file that looks like s was last changed before the
-// clock was read, beyond doubt: whoever looked at the file between the reading
-// of the clock and the making of s has seen it as it was when s was made.
-func (c Clock) After(s tree.Stat) bool { return c.clock.after(s) }

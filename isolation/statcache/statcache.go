@@ -57,7 +57,7 @@ type Cache struct {
 	name    string // of its file
 
 	load      func() // reads the file, once
-	readClock func(dir string) (clock, error)
+	readClock func(dir string) (Moment, error)
 
 	// reading is held while files are read. Reading keeps all processors busy
 	// by itself, and two steps that start together with the same inputs would
@@ -94,7 +94,7 @@ func Open(o Options) *Cache {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	c := &Cache{options: o, name: fileName(o.Root.Name()), readClock: readClock, fresh: map[string]int32{}}
+	c := &Cache{options: o, name: fileName(o.Root.Name()), readClock: ReadClock, fresh: map[string]int32{}}
 	c.load, c.loadSummaries = sync.OnceFunc(c.read), sync.OnceFunc(c.readSummaries)
 	return c
 }
@@ -113,7 +113,7 @@ func (c *Cache) Sum(ctx context.Context, found tree.Found) error {
 	if c.recall(found) == 0 {
 		return h.SumMissing(ctx, c.options.Root, found)
 	}
-	now := c.clock() // before the files are looked at again
+	now := c.Now() // before the files are looked at again
 	var read []int
 	for i := range found.Entries {
 		if e := &found.Entries[i]; e.Kind == tree.File && e.Digest.IsZero() {
@@ -134,7 +134,7 @@ func (c *Cache) Sum(ctx context.Context, found tree.Found) error {
 // are left out, as everywhere.
 func (c *Cache) Learn(found tree.Found) {
 	c.load()
-	now := c.clock()
+	now := c.Now()
 	var all []int
 	for i := range found.Entries {
 		if e := &found.Entries[i]; e.Kind == tree.File && !e.Digest.IsZero() {
@@ -179,7 +179,7 @@ func (c *Cache) recall(found tree.Found) (unknown int) {
 }
 
 // remember keeps the digests of the entries at the places.
-func (c *Cache) remember(found tree.Found, places []int, now clock) {
+func (c *Cache) remember(found tree.Found, places []int, now Moment) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, i := range places {

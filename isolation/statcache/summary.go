@@ -130,15 +130,9 @@ func (c *Cache) folder(p string) tree.Stat {
 	return tree.StatOf(info)
 }
 
-// Moment is a time on the clock of the file system.
-type Moment struct{ clock clock }
-
-// Now returns this moment, for [Cache.Summarise].
-func (c *Cache) Now() Moment { return Moment{c.clock()} }
-
 // Summarise keeps a Summary, if all digests of the files are known for good, so
 // that whatever changes one of them changes the View. Of s.Folders the paths
-// alone are read; they were listed after the moment. Where one of them was
+// alone are read; they were listed after the moment (see [Cache.Now]). Where one of them was
 // changed too shortly before it, nothing is kept.
 func (c *Cache) Summarise(v View, s Summary, m Moment) {
 	if v.print.IsZero() || v.Found.Len() == 0 || !c.knows(v.Found) {
@@ -147,7 +141,7 @@ func (c *Cache) Summarise(v View, s Summary, m Moment) {
 	folders := make([]tree.Folder, len(s.Folders))
 	for i, f := range s.Folders {
 		stat := c.folder(f.Path)
-		if stat.IsZero() || !m.clock.settled(stat) {
+		if stat.IsZero() || !m.settled(stat) {
 			return
 		}
 		folders[i] = tree.Folder{Path: f.Path, Stat: stat}
