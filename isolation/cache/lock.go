@@ -62,7 +62,8 @@ func wait(ctx context.Context, f *os.File, mode lockMode, waiting func()) error 
 	}
 }
 
-// Reservation is the right to do a key's work.
+// Reservation is the right to do a key's work. Nothing in it changes once Reserve
+// has returned it; it is safe for concurrent use.
 type Reservation struct {
 	// Waited says that somebody else had it before. The Result is in the cache
 	// now, unless their work failed: ask [Store.Get] again.

@@ -47,7 +47,9 @@ type State struct {
 	Dirty  bool   // tracked files differ from the commit, or untracked ones stand beside them
 }
 
-// Query is a question to git, under way.
+// Query is a question to git, under way. It is safe for concurrent use: the first
+// call of Hurry or Answer looks whether what is remembered holds, by what it was
+// given. All get the same State, which none may change.
 type Query struct {
 	options  Options
 	top      string // the folder that .git is in; empty where there is none

@@ -23,7 +23,8 @@ const MaxValue = 64 << 10
 // ErrTooLong is for a secret of more than MaxValue bytes.
 var ErrTooLong = errors.New("a secret has more than 64 KiB")
 
-// Masker finds secrets. A nil Masker knows none, and all its methods work.
+// Masker finds secrets. A nil Masker knows none, and all its methods work. It
+// never changes, and is safe for concurrent use.
 type Masker struct {
 	nodes []node
 	first [256]int32 // children of the root

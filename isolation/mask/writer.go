@@ -6,7 +6,7 @@ import "io"
 
 // Writer masks what is written to it on its way to another writer. It holds
 // back what may be the beginning of a secret until the next bytes tell; Flush
-// it at the end.
+// it at the end. Not safe for concurrent use.
 type Writer struct {
 	to   io.Writer
 	scan scanner

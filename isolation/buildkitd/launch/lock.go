@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// Lock is an advisory lock that the kernel gives up with its holder.
+// Lock is an advisory lock that the kernel gives up with its holder. It is safe for
+// concurrent use, but two calls of Describe at once may leave parts of both texts.
 type Lock struct{ file *os.File }
 
 // ErrLocked means that another process holds the lock.
