@@ -20,8 +20,9 @@ const Large = 1 << 20
 // of two can be (BLAKE3 specification, 2.1). Content is cut into windows, these
 // into segments: all but the last are whole subtrees.
 const (
-	// windowSize bounds how many segments are remembered at a time.
-	windowSize = 64 << 20
+	// windowSize bounds how many segments are remembered at a time: they take a
+	// megabyte.
+	windowSize = 8 << 30
 	// segmentSize is what a processor takes at a time: enough to pay for the
 	// handing out, little enough to stay in its cache.
 	segmentSize = 256 << 10
@@ -49,14 +50,22 @@ func ofLarge(b []byte) Digest {
 	return d
 }
 
-// perProcessor is how many segments are at work for each processor: while one
-// waits for the disk, another is hashed.
-const perProcessor = 2
+// workers is how many segments are at work at once: while some wait for the disk,
+// others are hashed. A disk has enough to do with 32.
+func workers() int {
+	n := runtime.GOMAXPROCS(0)
+	return min(8*n, max(32, 2*n))
+}
 
 // large hashes content of more than one segment, several at once, each from a
 // source of its own.
 func large(ctx context.Context, size int64, content func() source) (Digest, error) {
-	sources := make([]source, perProcessor*runtime.GOMAXPROCS(0))
+	return largeIn(ctx, size, windowSize, content)
+}
+
+// largeIn is large with windows of another size, which is a power of two.
+func largeIn(ctx context.Context, size, windowSize int64, content func() source) (Digest, error) {
+	sources := make([]source, workers())
 	for i := range sources {
 		sources[i] = content()
 	}
@@ -82,31 +91,55 @@ func large(ctx context.Context, size int64, content func() source) (Digest, erro
 }
 
 // hashWindow hashes the segments of a window of the content, size bytes from
-// at.
+// at. Each source begins at a place of its own and goes on from there: a disk
+// that is asked for several places at once gives more than one that is asked for
+// a single one. Whoever is done helps the others.
 func hashWindow(ctx context.Context, sources []source, at, size int64) ([]chain, error) {
 	segments := make([]chain, (size+segmentSize-1)/segmentSize)
-	var next atomic.Int64
-	workers, ctx := errgroup.WithContext(ctx)
-	for _, segment := range sources[:min(len(sources), len(segments))] {
-		workers.Go(func() error {
-			for {
-				i := next.Add(1) - 1
-				if i >= int64(len(segments)) {
-					return nil
+	stripes := cut(len(segments), len(sources))
+	group, ctx := errgroup.WithContext(ctx)
+	for first, segment := range sources[:len(stripes)] {
+		group.Go(func() error {
+			for i := range stripes {
+				own := &stripes[(first+i)%len(stripes)]
+				for n, ok := own.take(); ok; n, ok = own.take() {
+					if err := context.Cause(ctx); err != nil {
+						return err
+					}
+					from := n * segmentSize
+					part, err := segment(at+from, int(min(segmentSize, size-from)))
+					if err != nil {
+						return err
+					}
+					segments[n] = guts.ChainingValue(subtree(part, uint64(at+from)/guts.ChunkSize))
 				}
-				if err := context.Cause(ctx); err != nil {
-					return err
-				}
-				from := i * segmentSize
-				part, err := segment(at+from, int(min(segmentSize, size-from)))
-				if err != nil {
-					return err
-				}
-				segments[i] = guts.ChainingValue(subtree(part, uint64(at+from)/guts.ChunkSize))
 			}
+			return nil
 		})
 	}
-	return segments, workers.Wait()
+	return segments, group.Wait()
+}
+
+// stripe is a row of segments of which each is taken once.
+type stripe struct {
+	next atomic.Int64
+	end  int64
+}
+
+// take returns the number of a segment that nobody has taken, while there is one.
+func (s *stripe) take() (n int64, ok bool) {
+	n = s.next.Add(1) - 1
+	return n, n < s.end
+}
+
+// cut returns at most so many stripes that have count segments together.
+func cut(count, most int) []stripe {
+	stripes := make([]stripe, min(count, most))
+	for i := range stripes {
+		stripes[i].next.Store(int64(count * i / len(stripes)))
+		stripes[i].end = int64(count * (i + 1) / len(stripes))
+	}
+	return stripes
 }
 
 // subtree returns the node over b, whose first chunk is the content's chunk
