@@ -79,18 +79,24 @@ func Parse(s string) (Digest, error) {
 	if !ok {
 		return Digest{}, fmt.Errorf("%w: %q has no algorithm", ErrInvalid, clip(s))
 	}
-	var d Digest
+	var a Algorithm
 	switch name {
 	case "blake3":
-		d.alg = BLAKE3
+		a = BLAKE3
 	case "sha256":
-		d.alg = SHA256
+		a = SHA256
 	default:
 		return Digest{}, fmt.Errorf("%w: unknown algorithm %q", ErrInvalid, clip(name))
 	}
-	if len(digits) != 2*Size || strings.ToLower(digits) != digits {
+	return ParseHex(a, digits)
+}
+
+// ParseHex is [Parse] for the digits of a digest of which the algorithm is known.
+func ParseHex(a Algorithm, digits string) (Digest, error) {
+	if len(digits) != 2*Size || strings.ContainsAny(digits, "ABCDEF") {
 		return Digest{}, fmt.Errorf("%w: %q is not 64 lower-case hexadecimal digits", ErrInvalid, clip(digits))
 	}
+	d := Digest{alg: a}
 	if _, err := hex.Decode(d.sum[:], []byte(digits)); err != nil {
 		return Digest{}, fmt.Errorf("%w: %q is not hexadecimal", ErrInvalid, clip(digits))
 	}

@@ -95,7 +95,7 @@ func (p *parser) digest(a digest.Algorithm, end byte) digest.Digest {
 	if word == "-" || p.err != nil {
 		return digest.Digest{}
 	}
-	d, err := digest.Parse(a.String() + ":" + word)
+	d, err := digest.ParseHex(a, word)
 	if err != nil {
 		p.fail(err.Error())
 	}
