@@ -202,11 +202,12 @@ func (o *overlay) undo() error { return nil }
 
 func (o *overlay) close() {
 	// Mostly the step wrote nothing but outputs, which are no longer here.
+	_ = unix.Unlink(filepath.Join(o.dir, "work/work/incompat/volatile/dirty"))
 	for _, left := range []string{
-		"work/work/incompat/volatile/dirty", "work/work/incompat/volatile", "work/work/incompat", "work/work", // the kernel's
+		"work/work/incompat/volatile", "work/work/incompat", "work/work", // the kernel's
 		stepinit.Work, stepinit.Upper, stepinit.Tmp, "",
 	} {
-		if err := os.Remove(filepath.Join(o.dir, left)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := unix.Rmdir(filepath.Join(o.dir, left)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			_ = removeAll(o.dir) // it is temporary, and where it resists the next run removes it
 			return
 		}
