@@ -57,7 +57,8 @@ type Options struct {
 	// digest, "name@sha256:...". It is asked once for each step with an image,
 	// possibly for several at once. Required when a step has an image.
 	Images func(ctx context.Context, ref string) (string, error)
-	// Jobs is how many steps run at once; 0 means one per CPU.
+	// Jobs is how many steps run at once; 0 means one more than there are processors:
+	// before and after its command, a step leaves some of one idle.
 	Jobs int
 	// KeepGoing goes on, after a step failed, with those that do not need it.
 	KeepGoing bool
@@ -125,7 +126,7 @@ func (o Options) withDefaults() (Options, error) {
 		o.PipelineFile = path.Base(filepath.ToSlash(o.Plan.Pipeline.File.Name))
 	}
 	if o.Jobs <= 0 {
-		o.Jobs = runtime.GOMAXPROCS(0)
+		o.Jobs = runtime.GOMAXPROCS(0) + 1
 	}
 	if o.Now == nil {
 		o.Now = time.Now

@@ -33,7 +33,7 @@ type runCmd struct {
 	Trace     bool     `help:"Say which files and programs steps looked for and did not find, and which inputs they did not read; attest init --from-trace declares what they used."`
 	Determ    *bool    `name:"deterministic" negatable:"" help:"Fix what steps would take from the world: the time of the source, host name, environment. The receipt's controls say what is fixed."`
 	Replay    bool     `name:"replay-logs" help:"Show what a step printed when its cached result was made."`
-	Jobs      *string  `short:"j" placeholder:"N" help:"Run N steps at once (default: one per processor)."`
+	Jobs      *string  `short:"j" placeholder:"N" help:"Run N steps at once (default: one more than processors)."`
 	KeepGoing *bool    `negatable:"" help:"After a failure, go on with steps that do not need what failed."`
 	Locked    bool     `help:"Fail where an image, or what a step fetches, is not as attest.lock has it."`
 	Update    bool     `help:"Ask anew what images and fetches are, and move attest.lock to it."`

@@ -46,7 +46,7 @@ func Keys() []Key {
 		{Isolation, "ATTEST_ISOLATION", "auto", "auto, process, container, vm",
 			"the level of every step; auto: as attest.yaml says", oneOf("auto", "process", "container", "vm")},
 		{Jobs, "ATTEST_JOBS", "auto", "auto or a number from 1",
-			"how many steps run at once; auto: one per processor", jobs},
+			"how many steps run at once; auto: one more than processors", jobs},
 		{KeepGoing, "ATTEST_KEEP_GOING", "false", "true, false",
 			"after a failure, run the steps that do not depend on it", boolean},
 		{Progress, "ATTEST_PROGRESS", "auto", "auto, tty, plain, json, quiet",
