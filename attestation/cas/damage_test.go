@@ -45,7 +45,7 @@ func TestDamageIsReplaced(t *testing.T) {
 					return d.PutFile(t.Context(), f, b)
 				},
 			} {
-				d, dir := open(t, cas.Options{Compress: compress})
+				d, dir := open(t)
 				if err := errors.Join(os.Mkdir(filepath.Join(dir, hex[:2]), 0o700), spoil(dir)); err != nil {
 					t.Fatal(err)
 				}
@@ -54,6 +54,11 @@ func TestDamageIsReplaced(t *testing.T) {
 				}
 				if size, err := put(d); err != nil || size == 0 {
 					t.Errorf("%s, compressing %v, %s: %d bytes, %v", name, compress, way, size, err)
+				}
+				if compress {
+					if saved, err := d.Pack(t.Context(), b); err != nil || saved == 0 {
+						t.Errorf("%s, %s: compressing saved %d bytes, %v", name, way, saved, err)
+					}
 				}
 				if got, err := read(d, b); err != nil || !bytes.Equal(got, content) {
 					t.Errorf("%s, compressing %v, %s: %d bytes, %v", name, compress, way, len(got), err)
@@ -68,13 +73,14 @@ func TestDamageIsReplaced(t *testing.T) {
 type failsOnce struct {
 	io.Reader
 	after  int
+	why    error
 	failed bool
 }
 
 func (f *failsOnce) Read(p []byte) (int, error) {
 	if f.after == 0 && !f.failed {
 		f.failed = true
-		return 0, io.ErrClosedPipe
+		return 0, f.why
 	}
 	if !f.failed {
 		p = p[:min(len(p), f.after)]
@@ -86,14 +92,16 @@ func (f *failsOnce) Read(p []byte) (int, error) {
 
 // TestHalfRead stores nothing of what could not be read to its end.
 func TestHalfRead(t *testing.T) {
-	for _, after := range []int{0, 100, 256 << 10, 300_000} {
-		d, dir := open(t, cas.Options{Compress: true})
-		b, err := d.Put(t.Context(), &failsOnce{Reader: bytes.NewReader(noise(400_000)), after: after})
-		if !errors.Is(err, io.ErrClosedPipe) || b != (cas.Blob{}) {
-			t.Errorf("after %d bytes: %+v, %v", after, b, err)
-		}
-		if names, _ := filepath.Glob(filepath.Join(dir, "*")); len(names) > 0 {
-			t.Errorf("after %d bytes: left %q", after, names)
+	for _, why := range []error{io.ErrClosedPipe, io.ErrUnexpectedEOF} {
+		for _, after := range []int{0, 100, 256 << 10, 300_000} {
+			d, dir := open(t)
+			b, err := d.Put(t.Context(), &failsOnce{Reader: bytes.NewReader(noise(400_000)), after: after, why: why})
+			if !errors.Is(err, why) || b != (cas.Blob{}) {
+				t.Errorf("after %d bytes: %+v, %v", after, b, err)
+			}
+			if names, _ := filepath.Glob(filepath.Join(dir, "*")); len(names) > 0 {
+				t.Errorf("after %d bytes: left %q", after, names)
+			}
 		}
 	}
 }

@@ -21,28 +21,20 @@ import (
 )
 
 // Dir is a [Store] in a folder. Content stands at <two digits>/<the other 62>
-// of its BLAKE3 digest, verbatim, or compressed with zstd and ".zst" after the
-// name. Any number of processes may use the folder at once; a file that is
-// half written never has such a name.
+// of its BLAKE3 digest, verbatim as it was stored, or compressed with zstd by
+// [Dir.Pack] and ".zst" after the name. Any number of processes may use the
+// folder at once; a file that is half written never has such a name.
 type Dir struct {
-	root     *os.Root
-	compress bool
-	noClone  atomic.Bool // the file system has said that it cannot
-	benches  sync.Pool   // of *bench
+	root    *os.Root
+	noClone atomic.Bool // the file system has said that it cannot
+	benches sync.Pool   // of *bench
 }
 
 var _ Store = (*Dir)(nil)
 
-// Options say how a [Dir] stores.
-type Options struct {
-	// Compress says that content is compressed where that saves something. Both
-	// forms are found, whatever it says.
-	Compress bool
-}
-
 // NewDir returns the store in a folder, which the caller closes after the last
 // use of the Dir.
-func NewDir(root *os.Root, o Options) *Dir { return &Dir{root: root, compress: o.Compress} }
+func NewDir(root *os.Root) *Dir { return &Dir{root: root} }
 
 // packedSuffix ends the name of a file that is compressed.
 const packedSuffix = ".zst"
@@ -104,19 +96,18 @@ func (d *Dir) Open(ctx context.Context, b Blob) (io.ReadCloser, error) {
 }
 
 // open finds the file that holds the content. packed says that it is compressed.
+// The verbatim form is looked for first: it goes only when the other is there, so
+// that who comes while content is being compressed finds one of them.
 func (d *Dir) open(id digest.Digest) (f *os.File, size int64, packed bool, err error) {
 	if id.Algorithm() != digest.BLAKE3 {
 		return nil, 0, false, fmt.Errorf("%w: %q is no BLAKE3 digest", ErrNotFound, id.String())
 	}
 	name := nameOf(id)
-	for _, packed = range []bool{d.compress, !d.compress} { // the likely form first
-		suffix := ""
-		if packed {
-			suffix = packedSuffix
-		}
-		if f, size, err = d.openFile(name + suffix); !errors.Is(err, fs.ErrNotExist) {
-			return f, size, packed, err
-		}
+	if f, size, err = d.openFile(name); !errors.Is(err, fs.ErrNotExist) {
+		return f, size, false, err
+	}
+	if f, size, err = d.openFile(name + packedSuffix); !errors.Is(err, fs.ErrNotExist) {
+		return f, size, true, err
 	}
 	return nil, 0, false, fmt.Errorf("%w: %v", ErrNotFound, id)
 }
@@ -205,6 +196,8 @@ type File struct {
 	Path   string // relative to the folder
 	Digest digest.Digest
 	Info   fs.FileInfo
+	// Packed says that the content stands here compressed.
+	Packed bool
 	// Foreign says that the Dir has not made it: its name or its kind is not
 	// one that a Dir makes. There is no Digest.
 	Foreign bool
@@ -253,7 +246,8 @@ func (d *Dir) filesIn(dir string, yield func(File, error) bool) bool {
 			return false
 		}
 		f := File{Path: dir + "/" + item.Name(), Info: info}
-		rest := strings.TrimSuffix(item.Name(), packedSuffix)
+		rest, packed := strings.CutSuffix(item.Name(), packedSuffix)
+		f.Packed = packed
 		f.Digest, err = digest.Parse("blake3:" + dir + rest)
 		f.Foreign = err != nil || !info.Mode().IsRegular()
 		if !yield(f, nil) {

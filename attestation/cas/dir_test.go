@@ -21,7 +21,7 @@ import (
 	"github.com/attest-pipeline/attest/attestation/digest"
 )
 
-func open(t *testing.T, o cas.Options) (*cas.Dir, string) {
+func open(t *testing.T) (*cas.Dir, string) {
 	t.Helper()
 	dir := t.TempDir()
 	root, err := os.OpenRoot(dir)
@@ -29,7 +29,7 @@ func open(t *testing.T, o cas.Options) (*cas.Dir, string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = root.Close() })
-	return cas.NewDir(root, o), dir
+	return cas.NewDir(root), dir
 }
 
 func noise(n int) []byte {
@@ -77,7 +77,7 @@ func copyOut(t *testing.T, d *cas.Dir, b cas.Blob) ([]byte, error) {
 
 func TestWhatGoesInComesOut(t *testing.T) {
 	for _, compress := range []bool{false, true} {
-		d, dir := open(t, cas.Options{Compress: compress})
+		d, dir := open(t)
 		for name, content := range contents() {
 			file := filepath.Join(t.TempDir(), "in")
 			if err := os.WriteFile(file, content, 0o600); err != nil {
@@ -117,6 +117,11 @@ func TestWhatGoesInComesOut(t *testing.T) {
 					t.Errorf("%s from %s: %v", name, how, err)
 					continue
 				}
+				if compress && len(content) > 0 {
+					if _, err := d.Pack(t.Context(), want); err != nil {
+						t.Errorf("packing %s from %s: %v", name, how, err)
+					}
+				}
 				if !d.Has(want) {
 					t.Errorf("%s is not there", name)
 				}
@@ -151,31 +156,8 @@ func TestWhatGoesInComesOut(t *testing.T) {
 	}
 }
 
-// TestCompressionPays makes sure that what does not shrink is kept as it is.
-func TestCompressionPays(t *testing.T) {
-	d, dir := open(t, cas.Options{Compress: true})
-	for content, want := range map[string]int{
-		strings.Repeat("text ", 100_000): 1, string(noise(500_000)): 0, strings.Repeat("x", 4096): 0,
-	} {
-		b, size, err := d.PutBytes(t.Context(), []byte(content))
-		if err != nil {
-			t.Fatal(err)
-		}
-		packed, _ := filepath.Glob(filepath.Join(dir, "*", "*.zst"))
-		if len(packed) != want {
-			t.Errorf("%d bytes: %d files are compressed", b.Size, len(packed))
-		}
-		if want == 1 && size > b.Size/10 {
-			t.Errorf("%d bytes take %d", b.Size, size)
-		}
-		if err := d.Remove(b.Digest); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
 func TestNotFound(t *testing.T) {
-	d, _ := open(t, cas.Options{})
+	d, _ := open(t)
 	for _, b := range []cas.Blob{{}, blobOf([]byte("x")), {Digest: digest.OfSHA256([]byte("x")), Size: 1}} {
 		if _, err := read(d, b); !errors.Is(err, cas.ErrNotFound) {
 			t.Errorf("Open: %v", err)
@@ -185,6 +167,9 @@ func TestNotFound(t *testing.T) {
 		}
 		if _, err := d.Stat(b.Digest); !errors.Is(err, cas.ErrNotFound) {
 			t.Errorf("Stat: %v", err)
+		}
+		if _, err := d.Pack(t.Context(), b); !errors.Is(err, cas.ErrNotFound) {
+			t.Errorf("Pack: %v", err)
 		}
 	}
 }
@@ -222,7 +207,7 @@ func TestNeverAnythingElse(t *testing.T) {
 		"packed empty":      {".zst", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d, dir := open(t, cas.Options{})
+			d, dir := open(t)
 			hex := b.Digest.Hex()
 			path := filepath.Join(dir, hex[:2], hex[2:]+spoilt.suffix)
 			if err := errors.Join(os.Mkdir(filepath.Dir(path), 0o700), os.WriteFile(path, spoilt.bytes, 0o600)); err != nil {
@@ -267,7 +252,7 @@ func TestStatOfWhatDoesNotSay(t *testing.T) {
 	// RFC 8878, sections 3.1.1 and 3.1.1.1: magic number, a single segment with a length of eight bytes.
 	huge := append([]byte{0x28, 0xb5, 0x2f, 0xfd, 0xe0}, bytes.Repeat([]byte{0xff}, 8)...)
 	for name, packed := range map[string][]byte{"no length": stream.Bytes(), "a length beyond all files": huge} {
-		d, dir := open(t, cas.Options{})
+		d, dir := open(t)
 		b := blobOf(content)
 		hex := b.Digest.Hex()
 		path := filepath.Join(dir, hex[:2], hex[2:]+".zst")
@@ -282,7 +267,7 @@ func TestStatOfWhatDoesNotSay(t *testing.T) {
 
 // TestPutFileChecks has the caller be wrong about a file.
 func TestPutFileChecks(t *testing.T) {
-	d, dir := open(t, cas.Options{Compress: true})
+	d, dir := open(t)
 	f, err := os.Open("dir_test.go")
 	if err != nil {
 		t.Fatal(err)
@@ -306,7 +291,7 @@ func TestPutFileChecks(t *testing.T) {
 
 // TestWriteError makes sure that the store is not blamed for a bad destination.
 func TestWriteError(t *testing.T) {
-	d, _ := open(t, cas.Options{})
+	d, _ := open(t)
 	b, _, err := d.PutBytes(t.Context(), []byte("content"))
 	if err != nil {
 		t.Fatal(err)
@@ -323,12 +308,15 @@ func TestWriteError(t *testing.T) {
 }
 
 func TestConcurrentUse(t *testing.T) {
-	d, _ := open(t, cas.Options{Compress: true})
+	d, _ := open(t)
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
 			for _, content := range contents() {
 				if _, _, err := d.PutBytes(t.Context(), content); err != nil {
+					t.Error(err)
+				}
+				if _, err := d.Pack(t.Context(), blobOf(content)); err != nil {
 					t.Error(err)
 				}
 				if got, err := read(d, blobOf(content)); err != nil || !bytes.Equal(got, content) {
@@ -341,7 +329,7 @@ func TestConcurrentUse(t *testing.T) {
 }
 
 func TestEndedContext(t *testing.T) {
-	d, _ := open(t, cas.Options{})
+	d, _ := open(t)
 	b, _, err := d.PutBytes(t.Context(), []byte("content"))
 	if err != nil {
 		t.Fatal(err)
@@ -355,13 +343,16 @@ func TestEndedContext(t *testing.T) {
 	if err := d.Check(ctx, b); !errors.Is(err, why) {
 		t.Errorf("Check: %v", err)
 	}
+	if _, err := d.Pack(ctx, b); !errors.Is(err, why) {
+		t.Errorf("Pack: %v", err)
+	}
 	if _, err := d.Put(ctx, bytes.NewReader(noise(600_000))); !errors.Is(err, why) {
 		t.Errorf("Put: %v", err)
 	}
 }
 
 func TestFilesNamesWhatIsForeign(t *testing.T) {
-	d, dir := open(t, cas.Options{})
+	d, dir := open(t)
 	if _, _, err := d.PutBytes(t.Context(), []byte("content")); err != nil {
 		t.Fatal(err)
 	}

@@ -81,14 +81,8 @@ func (d *Dir) copy(ctx context.Context, b Blob, to *os.File) error {
 	defer f.Close()
 	w := d.bench()
 	defer d.benches.Put(w)
-	if packed && b.Size <= benchSize && size <= benchSize {
-		return w.copyWhole(f, size, b, to)
-	}
 	if packed {
-		if err := w.reset(f); err != nil {
-			return damaged(b, "%v", err)
-		}
-		return w.copy(ctx, w.dec, b, to, true)
+		return w.unpack(ctx, f, size, b, to)
 	}
 	if size != b.Size {
 		return damaged(b, "it has %d bytes", size)
@@ -133,6 +127,17 @@ func (w *bench) copy(ctx context.Context, r io.Reader, b Blob, to *os.File, pack
 		return damaged(b, "its content is %v", got)
 	}
 	return nil
+}
+
+// unpack is copy for content that is compressed in the size bytes of f.
+func (w *bench) unpack(ctx context.Context, f *os.File, size int64, b Blob, to *os.File) error {
+	if b.Size <= benchSize && size <= benchSize {
+		return w.copyWhole(f, size, b, to)
+	}
+	if err := w.reset(f); err != nil {
+		return damaged(b, "%v", err)
+	}
+	return w.copy(ctx, w.dec, b, to, true)
 }
 
 // copyWhole is copy for content that is compressed in the size bytes of f, and

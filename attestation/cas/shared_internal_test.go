@@ -21,7 +21,7 @@ func TestSharedContentIsChecked(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer root.Close()
-	d := NewDir(root, Options{Compress: true})
+	d := NewDir(root)
 	content := []byte("content")
 	is := Blob{digest.Of(content), int64(len(content))}
 	keep := func(ctx context.Context, says Blob) (int64, error) {

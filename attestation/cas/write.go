@@ -13,8 +13,6 @@ import (
 	"os"
 	"path"
 
-	"github.com/klauspost/compress/zstd"
-
 	"github.com/attest-pipeline/attest/attestation/digest"
 )
 
@@ -106,8 +104,7 @@ func (d *Dir) write(ctx context.Context, r io.Reader, want Blob) (Blob, int64, e
 	defer t.discard()
 	w := d.bench()
 	defer d.benches.Put(w)
-	w.hash.Reset()
-	got, packed, err := d.fill(ctx, w, t.file, r, want.Size)
+	got, err := w.fill(ctx, t.file, r)
 	if err != nil {
 		return Blob{}, 0, err
 	}
@@ -118,86 +115,44 @@ func (d *Dir) write(ctx context.Context, r io.Reader, want Blob) (Blob, int64, e
 	} else if d.has(got) {
 		return got, 0, nil
 	}
-	name := nameOf(got.Digest)
-	if packed {
-		name += packedSuffix
-	}
-	size, err := t.keep(name)
+	size, err := t.keep(nameOf(got.Digest))
 	return got, size, err
 }
 
-// fill copies r to f and hashes it on the way, compressing it where that pays.
-// size is how much is expected, below zero where nobody knows.
-func (d *Dir) fill(ctx context.Context, w *bench, f *os.File, r io.Reader, size int64) (b Blob, packed bool, err error) {
-	n, err := io.ReadFull(r, w.buf)
-	end := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
-	if err != nil && !end {
-		return Blob{}, false, err
-	}
-	_, _ = w.hash.Write(w.buf[:n])
-	if end {
-		size = int64(n)
-	}
-	var to io.Writer = f
-	var enc *zstd.Encoder
-	if size >= 0 && d.pays(w, w.buf[:n]) {
-		enc = w.encoder(f, size)
-		to = enc
-	}
-	if _, err := to.Write(w.buf[:n]); err != nil {
-		return Blob{}, false, err
-	}
-	b.Size = int64(n)
-	for !end {
+// fill copies all that r holds to f and hashes it on the way.
+func (w *bench) fill(ctx context.Context, f io.Writer, r io.Reader) (Blob, error) {
+	var b Blob
+	w.hash.Reset()
+	for {
 		if err := context.Cause(ctx); err != nil {
-			return Blob{}, false, err
+			return Blob{}, err
 		}
-		n, err := r.Read(w.buf)
-		if end = errors.Is(err, io.EOF); err != nil && !end {
-			return Blob{}, false, err
+		n, err := fillUp(r, w.buf)
+		end := errors.Is(err, io.EOF)
+		if err != nil && !end {
+			return Blob{}, err
 		}
 		_, _ = w.hash.Write(w.buf[:n])
-		if _, err := to.Write(w.buf[:n]); err != nil {
-			return Blob{}, false, err
+		if _, err := f.Write(w.buf[:n]); err != nil {
+			return Blob{}, err
 		}
 		b.Size += int64(n)
+		if end {
+			b.Digest = w.hash.Digest()
+			return b, nil
+		}
 	}
-	b.Digest = w.hash.Digest()
-	if enc != nil {
-		return b, true, enc.Close()
-	}
-	return b, false, nil
 }
 
-// sample is how much of the beginning of a content is tried.
-const sample = 32 << 10
-
-// pays reports whether compressing content that begins so saves an eighth, and
-// a block of the disk.
-func (d *Dir) pays(w *bench, head []byte) bool {
-	if !d.compress || len(head) <= blockSize {
-		return false
+// fillUp is io.ReadFull, but for the end of r, which is io.EOF wherever it comes: r
+// may itself say that it ended too early.
+func fillUp(r io.Reader, p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		var m int
+		m, err = r.Read(p[n:])
+		n += m
 	}
-	if len(head) > sample {
-		head = head[:sample]
-	}
-	packed := w.encoder(nil, 0).EncodeAll(head, nil)
-	return len(packed) <= len(head)-len(head)/8 && blocks(int64(len(packed))) < blocks(int64(len(head)))
-}
-
-// encoder returns an encoder of content of this size that writes to f.
-func (w *bench) encoder(f io.Writer, size int64) *zstd.Encoder {
-	if w.enc == nil {
-		// The options are right, and there is nothing else to go wrong.
-		// Without entropy coding a tenth to a fifth more is stored, and read in 0.6 to
-		// 0.7 of the time.
-		w.enc, _ = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithNoEntropyCompression(true),
-			zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(false), zstd.WithWindowSize(1<<20))
-	}
-	if f != nil {
-		w.enc.ResetContentSize(f, size)
-	}
-	return w.enc
+	return n, err
 }
 
 const blockSize = 4 << 10

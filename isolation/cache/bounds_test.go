@@ -235,6 +235,10 @@ func TestGCRemovesWhatKilledProcessesLeft(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	for _, name := range []string{"outputs/aa", "receipts/bb", "metadata/cc"} {
+		writeTo(t, w.dir, name+"/", "")
+		left = append(left, name)
+	}
 	// Keys of a run are written without a lock.
 	if err := w.SaveLast("p", map[string]digest.Digest{"build": r.Key}); err != nil {
 		t.Fatal(err)

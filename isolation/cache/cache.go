@@ -55,8 +55,9 @@ type Options struct {
 	// Retention is how long a Result is kept that nobody uses; 0 means for
 	// ever.
 	Retention time.Duration
-	// Compress says that content is compressed where that pays. What was
-	// stored with the other setting is found all the same.
+	// Compress says that content is compressed, where that pays, once nobody has
+	// used it for a day, and sooner where there is no room. It is stored as it is:
+	// that is restored fastest. Both forms are found, whatever it says.
 	Compress bool
 	// Warn is told what the user should know of, in no more than one line and
 	// once for each trouble; nil means nobody is. It may be called concurrently.

@@ -51,12 +51,14 @@ func hostile(t *testing.T) string {
 func TestRestoreIsBitForBit(t *testing.T) {
 	for name, compress := range map[string]bool{"verbatim": false, "compressed": true} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, cache.Options{Compress: compress})
+			c := newClock()
+			w := newWorld(t, cache.Options{Compress: compress, Now: c.now})
 			dir := hostile(t)
 			r, from := resultOf(t, "build", dir)
 			if err := w.Put(t.Context(), r, from); err != nil {
 				t.Fatal(err)
 			}
+			w.growOld(c)
 			w.mustHave(r, dir)
 			packed := w.stored("outputs/*/*.zst")
 			if compress != (len(packed) > 0) {
@@ -84,10 +86,14 @@ func TestRestoreIsBitForBit(t *testing.T) {
 func TestForms(t *testing.T) {
 	dir := t.TempDir()
 	writeTo(t, dir, "text", strings.Repeat("compress me ", 10_000))
-	first := newWorld(t, cache.Options{Compress: true})
+	c := newClock()
+	first := newWorld(t, cache.Options{Compress: true, Now: c.now})
 	r, from := resultOf(t, "build", dir)
 	if err := first.Put(t.Context(), r, from); err != nil {
 		t.Fatal(err)
+	}
+	if freed := first.growOld(c); freed.Packed != 1 {
+		t.Errorf("freed %+v", freed)
 	}
 	second := newWorld(t, cache.Options{Dir: first.dir})
 	second.mustHave(r, dir)
@@ -194,7 +200,8 @@ func TestPutRefusesWhatIsNotWhatItSays(t *testing.T) {
 }
 
 func TestLog(t *testing.T) {
-	w := newWorld(t, cache.Options{Compress: true})
+	c := newClock()
+	w := newWorld(t, cache.Options{Compress: true, Now: c.now})
 	text := strings.Repeat("compiling\n", 5000)
 	path := filepath.Join(t.TempDir(), "build.log")
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
@@ -212,13 +219,19 @@ func TestLog(t *testing.T) {
 	if e.Log.Digest != digest.Of([]byte(text)) {
 		t.Errorf("the log is %v", e.Log)
 	}
-	log, err := w.Log(t.Context(), e)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := io.ReadAll(log)
-	if err := errors.Join(err, log.Close()); err != nil || string(got) != text {
-		t.Errorf("got %d bytes, %v", len(got), err)
+	for _, packed := range []int{0, 1} {
+		log, err := w.Log(t.Context(), e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(log)
+		if err := errors.Join(err, log.Close()); err != nil || string(got) != text {
+			t.Errorf("got %d bytes, %v", len(got), err)
+		}
+		if n := len(w.stored("outputs/*/*.zst")); n != packed {
+			t.Errorf("%d files are compressed", n)
+		}
+		w.growOld(c)
 	}
 
 	quiet := w.put("quiet", files{"out": "1"})

@@ -19,6 +19,9 @@ import (
 	"github.com/attest-pipeline/attest/isolation/cache"
 )
 
+// mixed returns text of which half can be compressed, the same in every run.
+func mixed(n int) string { return strings.Repeat("text ", n/10) + random(n/2) }
+
 // random returns text that cannot be compressed, the same in every run.
 func random(n int) string {
 	r := rand.NewChaCha8([32]byte{1})
@@ -30,7 +33,7 @@ func random(n int) string {
 func spoil(t *testing.T, path string, how func([]byte) []byte) {
 	t.Helper()
 	b, err := os.ReadFile(path)
-	if err != nil {
+	if err := errors.Join(err, os.Chmod(path, 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(path, how(b), 0o600); err != nil {
@@ -73,10 +76,12 @@ func ways() map[string]func(t *testing.T, path string) {
 	}
 }
 
-// scene is a small cache with everything that a cache can hold.
-func scene(t *testing.T) (w *world, results []cache.Result, dirs []string) {
+// scene is a small cache with everything that a cache can hold: all content as it
+// was stored, or old, so that some of it is compressed.
+func scene(t *testing.T, old bool) (w *world, results []cache.Result, dirs []string) {
 	t.Helper()
-	w = newWorld(t, cache.Options{Compress: true})
+	c := newClock()
+	w = newWorld(t, cache.Options{Compress: true, Now: c.now})
 	for name, f := range map[string]files{
 		"build": {"dist/a.js": "console.log(1)\n", "dist/b": strings.Repeat("text ", 20_000), "link": "-> dist"},
 		"test":  {"report": "fine\n", "data": random(300_000)},
@@ -95,6 +100,12 @@ func scene(t *testing.T) (w *world, results []cache.Result, dirs []string) {
 		}
 		results, dirs = append(results, r), append(dirs, dir)
 	}
+	if old {
+		w.growOld(c)
+	}
+	if n := len(w.stored("outputs/*/*.zst")); old != (n == 1) {
+		t.Fatalf("%d files are compressed", n)
+	}
 	return w, results, dirs
 }
 
@@ -102,7 +113,7 @@ func scene(t *testing.T) (w *world, results []cache.Result, dirs []string) {
 // comes out is right or does not come out, a step that is done again is kept
 // again, and nothing is left of the damage.
 func TestEveryFileDamaged(t *testing.T) {
-	w, _, _ := scene(t)
+	w, _, _ := scene(t, true)
 	count := len(w.stored("outputs/*/*")) + len(w.stored("receipts/*/*")) + len(w.stored("metadata/*/*"))
 	if count != 8+2+2 { // four contents, two logs and two listings; entries; documents
 		t.Fatalf("the scene has %d files", count)
@@ -112,14 +123,28 @@ func TestEveryFileDamaged(t *testing.T) {
 			for i := range count {
 				damageOne(t, i, way, damage)
 			}
+			damageOne(t, verbatim, way, damage)
 		})
 	}
 }
 
-func damageOne(t *testing.T, i int, way string, damage func(*testing.T, string)) {
-	w, results, dirs := scene(t)
+// verbatim is the number of the file that scene compresses, as it was stored.
+const verbatim = -1
+
+// victimOf returns a scene and one of its files: each has a number.
+func victimOf(t *testing.T, i int) (w *world, results []cache.Result, dirs []string, victim string) {
+	t.Helper()
+	w, results, dirs = scene(t, i != verbatim)
+	if i == verbatim {
+		hex := digest.Of([]byte(strings.Repeat("text ", 20_000))).Hex()
+		return w, results, dirs, filepath.Join(w.dir, "outputs", hex[:2], hex[2:])
+	}
 	all := append(append(w.stored("outputs/*/*"), w.stored("receipts/*/*")...), w.stored("metadata/*/*")...)
-	victim := all[i]
+	return w, results, dirs, all[i]
+}
+
+func damageOne(t *testing.T, i int, way string, damage func(*testing.T, string)) {
+	w, results, dirs, victim := victimOf(t, i)
 	damage(t, victim)
 	misses := 0
 	for k, r := range results {
@@ -183,13 +208,12 @@ func readLog(t *testing.T, w *world, r cache.Result) error {
 func TestVerifyFindsDamage(t *testing.T) {
 	for way, damage := range ways() {
 		t.Run(way, func(t *testing.T) {
-			for i := range 12 {
-				w, results, _ := scene(t)
+			for i := verbatim; i < 12; i++ {
+				w, results, _, victim := victimOf(t, i)
 				if v, err := w.Verify(t.Context(), cache.VerifyOptions{}); err != nil || len(v.Problems) > 0 || v.Results != 2 || v.Blobs == 0 || v.Bytes == 0 {
 					t.Fatalf("an undamaged cache: %+v, %v", v, err)
 				}
-				all := append(append(w.stored("outputs/*/*"), w.stored("receipts/*/*")...), w.stored("metadata/*/*")...)
-				damage(t, all[i])
+				damage(t, victim)
 				look, err := w.Verify(t.Context(), cache.VerifyOptions{})
 				if err != nil {
 					t.Fatal(err)
@@ -197,30 +221,30 @@ func TestVerifyFindsDamage(t *testing.T) {
 				// Of what is simply not there, Verify names what something else
 				// needs; the reading below shows that there is nothing more.
 				if len(look.Problems) == 0 && way != "removed" {
-					t.Errorf("%s: nothing found", all[i])
+					t.Errorf("%s: nothing found", victim)
 				}
 				fixed, err := w.Verify(t.Context(), cache.VerifyOptions{Repair: true})
 				if err != nil || len(fixed.Problems) != len(look.Problems) {
-					t.Errorf("%s: repaired %+v of %+v, %v", all[i], fixed.Problems, look.Problems, err)
+					t.Errorf("%s: repaired %+v of %+v, %v", victim, fixed.Problems, look.Problems, err)
 				}
 				for _, p := range fixed.Problems {
 					if !p.Repaired {
-						t.Errorf("%s: not repaired: %+v", all[i], p)
+						t.Errorf("%s: not repaired: %+v", victim, p)
 					}
 				}
 				if again, err := w.Verify(t.Context(), cache.VerifyOptions{}); err != nil || len(again.Problems) > 0 {
-					t.Errorf("%s: after the repair %+v, %v", all[i], again.Problems, err)
+					t.Errorf("%s: after the repair %+v, %v", victim, again.Problems, err)
 				}
 				for _, r := range results {
 					if err := readLog(t, w, r); err != nil {
-						t.Errorf("%s: the log after the repair: %v", all[i], err)
+						t.Errorf("%s: the log after the repair: %v", victim, err)
 					}
 					if _, err := w.restore(r.Key); err != nil && !errors.Is(err, cache.ErrMiss) {
 						t.Error(err)
 					}
 				}
 				if n := w.warned(); n > 0 {
-					t.Errorf("%s: %d warnings after the repair", all[i], n)
+					t.Errorf("%s: %d warnings after the repair", victim, n)
 				}
 			}
 		})
@@ -279,8 +303,10 @@ func TestEntryOfAnotherKey(t *testing.T) {
 // TestBomb puts a blob in the place of another that is small on disk and endless
 // when it is read.
 func TestBomb(t *testing.T) {
-	w := newWorld(t, cache.Options{Compress: true})
+	c := newClock()
+	w := newWorld(t, cache.Options{Compress: true, Now: c.now})
 	r := w.put("build", files{"out": strings.Repeat("fine ", 10_000)})
+	w.growOld(c)
 	path := w.stored("outputs/*/*.zst")[0]
 	var bomb bytes.Buffer
 	enc, err := zstd.NewWriter(&bomb)

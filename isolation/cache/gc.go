@@ -13,19 +13,22 @@ import (
 	"time"
 )
 
-// Freed says what was removed.
+// Freed says what was removed, and what became smaller.
 type Freed struct {
 	Results int
 	Blobs   int
-	Bytes   int64 // of the disk
+	Packed  int   // blobs that were compressed
+	Bytes   int64 // of the disk, by all of it
 }
 
 // tidyEvery is how often a cache is looked at that is not too large.
 const tidyEvery = 24 * time.Hour
 
 // Maintain is for the end of a run: it does what [Store.GC] does when the cache
-// holds more than it may, or has not been tidied for a day. A cache that cannot
-// be written is left alone.
+// holds more than it may, or has not been tidied for a day. For compressing what
+// nobody used of late it takes about two seconds at most, and leaves the rest to the
+// next run, and what is very large to GC. A cache that cannot be written is left
+// alone.
 func (s *Store) Maintain(ctx context.Context) error {
 	top, err := s.top()
 	if errors.Is(err, fs.ErrNotExist) || s.off.Load() {
@@ -36,20 +39,24 @@ func (s *Store) Maintain(ctx context.Context) error {
 	if err == nil && s.o.Now().Sub(info.ModTime()) < tidyEvery && known && (s.o.MaxSize == 0 || size <= s.o.MaxSize) {
 		return nil
 	}
-	if _, err = s.GC(ctx); err != nil && readOnly(err) {
+	if _, err = s.collect(ctx, s.o.MaxSize, s.hurry); err != nil && readOnly(err) {
 		return nil
 	}
 	return err
 }
 
-// GC removes what is older than Options.Retention, then what was used least
-// recently until the rest fits into Options.MaxSize, and what no Result needs.
-// It waits for others that are storing something.
-func (s *Store) GC(ctx context.Context) (Freed, error) { return s.collect(ctx, s.o.MaxSize) }
+// GC removes what is older than Options.Retention and what no Result needs. Until
+// the rest fits into Options.MaxSize it compresses what was used least recently,
+// where Options.Compress allows for it, and then removes it. In the end it compresses
+// what nobody used for a day. It waits for others that are storing something. After
+// an error, the end of ctx included, the cache is as good as before.
+func (s *Store) GC(ctx context.Context) (Freed, error) {
+	return s.collect(ctx, s.o.MaxSize, atLeisure())
+}
 
 // collect is GC with a size of its own to come down to; 0 means that there is
 // none.
-func (s *Store) collect(ctx context.Context, most int64) (Freed, error) {
+func (s *Store) collect(ctx context.Context, most int64, p patience) (Freed, error) {
 	release, err := s.hold(ctx, exclusive)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Freed{}, nil
@@ -58,40 +65,61 @@ func (s *Store) collect(ctx context.Context, most int64) (Freed, error) {
 		return Freed{}, fmt.Errorf("tidying the cache: %w", err)
 	}
 	defer release()
-	freed, err := s.collectLocked(ctx, most)
+	freed, err := s.collectLocked(ctx, most, p)
 	if err != nil {
 		return freed, fmt.Errorf("tidying the cache: %w", err)
 	}
 	return freed, nil
 }
 
-func (s *Store) collectLocked(ctx context.Context, most int64) (Freed, error) {
+func (s *Store) collectLocked(ctx context.Context, most int64, p patience) (Freed, error) {
 	v, err := s.survey(ctx)
 	if err != nil {
 		return Freed{}, err
 	}
-	going, size := v.choose(s.o.Now(), s.o.Retention, most)
-	freed, err := s.remove(v, going)
-	if err != nil {
-		return freed, err
-	}
 	top, err := s.top()
 	if err != nil {
-		return freed, err
+		return Freed{}, err
 	}
-	if err := setSize(ctx, top, size); err != nil {
-		return freed, err
+	t := &tidying{store: s, top: top, survey: v, size: v.size()}
+	t.dropOld(s.o.Now(), s.o.Retention)
+	if err := t.makeRoom(ctx, most); err != nil {
+		return t.freed, err
+	}
+	if err := t.remove(); err != nil {
+		return t.freed, err
+	}
+	left, err := t.packIdle(ctx, p)
+	if err := errors.Join(err, setSize(context.WithoutCancel(ctx), top, t.size)); err != nil || left {
+		return t.freed, err
 	}
 	_, err = writeFile(top, tidiedFile, nil, s.stamp())
-	return freed, err
+	return t.freed, err
 }
 
-// choose takes the roots that have to go out of the survey and returns them,
-// with the size of what stays: first those that cannot be read or have not been
-// used for too long, then the least recently used, results before the last keys
-// of pipelines.
-func (v *survey) choose(now time.Time, retention time.Duration, most int64) (going []*root, size int64) {
-	slices.SortFunc(v.roots, func(a, b *root) int {
+// tidying is one run of collect.
+type tidying struct {
+	store  *Store
+	top    *os.Root
+	survey *survey
+	going  []*root // no more in survey; to be removed
+	size   int64   // what stays takes of the disk
+	freed  Freed
+}
+
+// dropOld lets those roots go that cannot be read or have not been used for too
+// long, and orders the others: those first that go first, which are the least
+// recently used, results before the last keys of pipelines.
+func (t *tidying) dropOld(now time.Time, retention time.Duration) {
+	staying := t.survey.roots[:0]
+	for _, r := range t.survey.roots {
+		if r.err != nil || retention > 0 && now.Sub(r.used) > retention {
+			t.drop(r)
+		} else {
+			staying = append(staying, r)
+		}
+	}
+	slices.SortFunc(staying, func(a, b *root) int {
 		if a.result != b.result {
 			if a.result {
 				return -1
@@ -100,35 +128,50 @@ func (v *survey) choose(now time.Time, retention time.Duration, most int64) (goi
 		}
 		return a.used.Compare(b.used)
 	})
-	size = v.size()
-	drop := func(r *root) {
-		size -= r.disk
-		for _, p := range r.parts {
-			size -= p.release()
-		}
-		going = append(going, r)
-	}
-	staying := v.roots[:0]
-	for _, r := range v.roots {
-		if r.err != nil || retention > 0 && now.Sub(r.used) > retention {
-			drop(r)
-		} else {
-			staying = append(staying, r)
-		}
-	}
-	for most > 0 && size > most && len(staying) > 0 {
-		drop(staying[0])
-		staying = staying[1:]
-	}
-	v.roots = staying
-	return going, size
+	t.survey.roots = staying
 }
 
-// remove removes the roots, then whatever no other root needs, and what killed
-// processes left. The cache is held exclusively.
-func (s *Store) remove(v *survey, going []*root) (freed Freed, err error) {
+func (t *tidying) drop(r *root) {
+	t.size -= r.disk
+	for _, p := range r.parts {
+		t.size -= p.release()
+	}
+	t.going = append(t.going, r)
+}
+
+// makeRoom has all fit into most bytes; 0 means that there is no bound. The error
+// is the end of ctx.
+func (t *tidying) makeRoom(ctx context.Context, most int64) error {
+	if most == 0 {
+		return nil
+	}
+	dropWhile := func(tooLarge func() bool) {
+		for tooLarge() && len(t.survey.roots) > 0 {
+			t.drop(t.survey.roots[0])
+			t.survey.roots = t.survey.roots[1:]
+		}
+	}
+	if t.store.o.Compress {
+		// Of most content about half is left: who needs more room than that has no
+		// use for making it so.
+		dropWhile(func() bool { return t.size/2 > most })
+		all := t.survey.packable(func(*part) bool { return true })
+		_, err := t.pack(ctx, all, func() bool { return t.size > most })
+		if cause := context.Cause(ctx); cause != nil && err != nil {
+			return cause
+		}
+		// A full disk, say, is the more a reason to make room in the other way.
+	}
+	dropWhile(func() bool { return t.size > most })
+	return nil
+}
+
+// remove removes the roots that go, then whatever no other root needs, and what
+// killed processes left. The cache is held exclusively.
+func (t *tidying) remove() error {
+	s, v, freed := t.store, t.survey, &t.freed
 	var errs []error
-	for _, r := range going {
+	for _, r := range t.going {
 		folder, err := s.folder(r.folder)
 		if err == nil {
 			err = folder.RemoveAll(r.name)
@@ -142,8 +185,8 @@ func (s *Store) remove(v *survey, going []*root) (freed Freed, err error) {
 			freed.Results++
 		}
 	}
-	errs = append(errs, s.removeDocuments(v, &freed), s.removeBlobs(v, &freed), s.removeFolders(v), s.removeLeftovers())
-	return freed, errors.Join(errs...)
+	errs = append(errs, s.removeDocuments(v, freed), s.removeBlobs(v, freed), s.removeFolders(v, freed), s.removeLeftovers())
+	return errors.Join(errs...)
 }
 
 func (s *Store) removeDocuments(v *survey, freed *Freed) error {
@@ -177,14 +220,27 @@ func (s *Store) removeBlobs(v *survey, freed *Freed) error {
 	return errors.Join(errs...)
 }
 
-func (s *Store) removeFolders(v *survey) error {
+// removeFolders removes what is empty now, and what a killed process has left so.
+func (s *Store) removeFolders(v *survey, freed *Freed) error {
 	top, err := s.top()
 	if err != nil {
 		return err
 	}
 	for dir, p := range v.folders {
-		if p.refs == 0 {
-			_ = top.Remove(dir) // which fails where something strange is in it
+		if p.refs == 0 && top.Remove(dir) == nil { // which fails where something strange is in it
+			freed.Bytes += p.disk
+		}
+	}
+	for _, dir := range []string{outputsDir, receiptsDir, metadataDir} {
+		names, err := namesIn(top, dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		for _, name := range names {
+			below := dir + "/" + name
+			if info, err := top.Lstat(below); err == nil && info.IsDir() && len(name) == 2 && v.folders[below] == nil {
+				_ = top.Remove(below)
+			}
 		}
 	}
 	return nil

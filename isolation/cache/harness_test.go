@@ -227,6 +227,44 @@ func (w *world) stored(pattern string) []string {
 	return found
 }
 
+// growOld has nobody use the cache for two days, and tidies it.
+func (w *world) growOld(c *clock) cache.Freed {
+	w.t.Helper()
+	c.forward(48 * time.Hour)
+	freed, err := w.GC(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return freed
+}
+
+// counted is what the cache should have counted: all that stands on the disk but
+// its own folders and the small files beside them.
+func (w *world) counted() (size int64) {
+	w.t.Helper()
+	for _, dir := range []string{"outputs", "receipts", "metadata"} {
+		if info, err := os.Stat(filepath.Join(w.dir, dir)); err == nil && info.IsDir() {
+			size += usage(w.t, filepath.Join(w.dir, dir)) - 4096
+		}
+	}
+	if info, err := os.Stat(filepath.Join(w.dir, "metadata/last")); err == nil && info.IsDir() {
+		size -= 4096
+	}
+	return size
+}
+
+// mustCount makes sure that the cache knows what it takes of the disk, to the byte.
+func (w *world) mustCount() {
+	w.t.Helper()
+	want := w.counted()
+	if st, err := w.Stats(w.t.Context()); err != nil || st.Size != want {
+		w.t.Errorf("Stats say %d bytes, it takes %d, %v", st.Size, want, err)
+	}
+	if text, err := os.ReadFile(filepath.Join(w.dir, "size")); err != nil || string(text) != fmt.Sprintf("%020d\n", want) {
+		w.t.Errorf("size says %q, it takes %d, %v", text, want, err)
+	}
+}
+
 // clock is a time that a test sets forward.
 type clock struct {
 	mu sync.Mutex

@@ -98,8 +98,8 @@ func TestManyWritersAndGC(t *testing.T) {
 	var steps []made
 	for i := range 8 {
 		dir := t.TempDir()
-		writeTo(t, dir, "own", fmt.Sprint(i, random(30_000)))
-		writeTo(t, dir, "shared/of two", fmt.Sprint(i/2, random(40_000)))
+		writeTo(t, dir, "own", fmt.Sprint(i, mixed(60_000)))
+		writeTo(t, dir, "shared/of two", fmt.Sprint(i/2, mixed(80_000)))
 		r, from := resultOf(t, fmt.Sprint("step", i), dir)
 		steps = append(steps, made{r, func(w *world) error { return w.Put(t.Context(), r, from) }, dir})
 	}

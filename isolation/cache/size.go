@@ -27,6 +27,10 @@ func addSize(ctx context.Context, root *os.Root, n, most int64) (added, known bo
 	return added, known, err
 }
 
+// unknownSize is for setSize: a number that nobody can read, so that all is counted
+// anew.
+const unknownSize = -1
+
 // setSize sets the number.
 func setSize(ctx context.Context, root *os.Root, n int64) error {
 	return withSize(ctx, root, func(int64, bool) (int64, bool) { return n, true })

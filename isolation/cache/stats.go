@@ -17,6 +17,7 @@ type Stats struct {
 	Dir     string
 	Results int
 	Blobs   int
+	Packed  int // of Blobs: those that are compressed
 	// Size is what the cache takes of the disk, in bytes, and MaxSize what it
 	// may take; 0 means that there is no bound.
 	Size, MaxSize int64
@@ -43,6 +44,9 @@ func (s *Store) Stats(ctx context.Context) (Stats, error) {
 	for _, p := range v.blobs {
 		if p.found {
 			st.Blobs++
+		}
+		if p.packed {
+			st.Packed++
 		}
 		if p.found && p.refs > 0 && p.content > 0 {
 			st.Content += p.content

@@ -42,6 +42,7 @@ const (
 type Store struct {
 	o        Options
 	realTime bool        // Options.Now is that of the system
+	hurry    patience    // of Maintain
 	off      atomic.Bool // see ErrOff
 
 	mu      sync.Mutex
@@ -60,7 +61,7 @@ func Open(o Options) (*Store, error) {
 	if o.Warn == nil {
 		o.Warn = func(error) {}
 	}
-	s := &Store{o: o, folders: map[string]*os.Root{}}
+	s := &Store{o: o, hurry: atTheEnd(), folders: map[string]*os.Root{}}
 	if o.Now == nil {
 		s.o.Now, s.realTime = time.Now, true
 	}
@@ -266,7 +267,7 @@ func (s *Store) contentIn(folder func(string) (*os.Root, error)) (*cas.Dir, erro
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.blobs == nil {
-		s.blobs = cas.NewDir(f, cas.Options{Compress: s.o.Compress})
+		s.blobs = cas.NewDir(f)
 	}
 	return s.blobs, nil
 }

@@ -52,6 +52,11 @@ type part struct {
 	content int64 // its length, where a root says so
 	refs    int
 	parts   []*part // what it needs itself: its folder; the listing that a document names
+
+	// Of content.
+	packable int64     // the length of its verbatim form, where compressing that may pay
+	packed   bool      // its compressed form is there
+	used     time.Time // when the Results that need it were last used
 }
 
 // keep counts one more that needs the part.
@@ -61,6 +66,17 @@ func (p *part) keep() {
 	}
 	for _, other := range p.parts {
 		other.keep()
+	}
+}
+
+// use notes that the part, and what it needs, was used.
+func (p *part) use(at time.Time) {
+	if !at.After(p.used) {
+		return
+	}
+	p.used = at
+	for _, other := range p.parts {
+		other.use(at)
 	}
 }
 
@@ -99,8 +115,14 @@ func (s *Store) surveyBlobs(ctx context.Context, v *survey) error {
 		if err := errors.Join(err, context.Cause(ctx)); err != nil {
 			return err
 		}
-		if !f.Foreign {
-			v.blob(f.Digest).find(f.Info, v.folder(outputsDir, f.Digest))
+		if f.Foreign {
+			continue
+		}
+		p := v.blob(f.Digest)
+		p.find(f.Info, v.folder(outputsDir, f.Digest))
+		p.packed = p.packed || f.Packed
+		if f.Packable() {
+			p.packable = f.Info.Size()
 		}
 	}
 	return nil
@@ -172,6 +194,9 @@ func (s *Store) surveyResults(ctx context.Context, v *survey) error {
 				p.content = b.Size
 				r.need(p)
 			}
+		}
+		for _, p := range r.parts {
+			p.use(r.used)
 		}
 		v.roots = append(v.roots, r)
 	})

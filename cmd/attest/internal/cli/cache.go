@@ -22,7 +22,7 @@ import (
 type cacheCmd struct {
 	Stats   cacheStatsCmd   `cmd:"" help:"Say how much is kept, and what bounds it."`
 	Explain cacheExplainCmd `cmd:"" help:"Say what a step's key is made of, and what changed since its last run."`
-	GC      cacheGCCmd      `cmd:"" name:"gc" help:"Remove what is too old, or too much."`
+	GC      cacheGCCmd      `cmd:"" name:"gc" help:"Remove what is too old, or too much; compress what is not in use."`
 	Verify  cacheVerifyCmd  `cmd:"" help:"Read everything that is kept, and check it."`
 	Clear   cacheClearCmd   `cmd:"" help:"Remove everything that is kept."`
 }
@@ -105,6 +105,7 @@ type cacheStats struct {
 	Dir       string     `json:"dir"`
 	Results   int        `json:"results"`
 	Blobs     int        `json:"blobs"`
+	Packed    int        `json:"compressed_blobs"`
 	Size      int64      `json:"size_bytes"`
 	Content   int64      `json:"content_bytes"`
 	Inputs    int64      `json:"inputs_bytes"`
@@ -130,7 +131,7 @@ func (c *cacheStatsCmd) Run(ctx context.Context, env *Env) error {
 		return err
 	}
 	all := cacheStats{
-		Dir: env.short(s.Dir), Results: s.Results, Blobs: s.Blobs, Size: s.Size, Content: s.Content, Inputs: s.Inputs,
+		Dir: env.short(s.Dir), Results: s.Results, Blobs: s.Blobs, Packed: s.Packed, Size: s.Size, Content: s.Content, Inputs: s.Inputs,
 		MaxSize: s.MaxSize, Retention: int(s.Retention / (24 * time.Hour)),
 	}
 	if s.Results > 0 {
@@ -151,7 +152,11 @@ func (s cacheStats) text() string {
 	}
 	b.WriteString(s.Dir)
 	line("results", "%d", s.Results)
-	line("content", "%s of %s", count(s.Blobs, "file"), display.Size(s.Content))
+	compressed := ""
+	if s.Packed > 0 {
+		compressed = fmt.Sprintf(", %d of them compressed", s.Packed)
+	}
+	line("content", "%s of %s%s", count(s.Blobs, "file"), display.Size(s.Content), compressed)
 	line("on disk", "%s", display.Size(s.Size))
 	if s.MaxSize > 0 {
 		line("at most", "%s", display.Size(s.MaxSize))
@@ -170,10 +175,11 @@ func (s cacheStats) text() string {
 	return b.String()
 }
 
-// freed is what a command removed, for --json.
+// freed is what a command removed and compressed, for --json.
 type freed struct {
 	Results int   `json:"removed_results"`
 	Blobs   int   `json:"removed_blobs"`
+	Packed  int   `json:"compressed_blobs"`
 	Bytes   int64 `json:"freed_bytes"`
 }
 
@@ -182,7 +188,11 @@ func (env *Env) showFreed(f cache.Freed) error {
 		env.result = freed(f)
 		return nil
 	}
-	return env.print("removed %s: %s free", count(f.Results, "result"), display.Size(f.Bytes))
+	compressed := ""
+	if f.Packed > 0 {
+		compressed = ", compressed " + count(f.Packed, "file")
+	}
+	return env.print("removed %s%s: %s free", count(f.Results, "result"), compressed, display.Size(f.Bytes))
 }
 
 type cacheGCCmd struct {
@@ -192,7 +202,9 @@ type cacheGCCmd struct {
 
 // Help says what goes.
 func (cacheGCCmd) Help() string {
-	return `Removes results that nobody used for cache.retention_days, then those that were used least recently until the rest fits into cache.max_size, and whatever no result needs. attest run does the same by itself when there is too much.
+	return `Removes results that nobody used for cache.retention_days, and whatever no result needs. Until the rest fits into cache.max_size it compresses what was used least recently, and then removes it. What nobody used for a day is compressed in any case. cache.compression in attest.yaml says whether anything is compressed at all.
+
+attest run does the same by itself when there is too much, and once a day; it compresses for two seconds at most, and goes on at the end of the next run.
 
 Examples:
 
