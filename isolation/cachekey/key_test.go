@@ -222,6 +222,8 @@ func TestInvalidFacts(t *testing.T) {
 		{"cache twice", func(f *cachekey.Facts) { f.Caches = append(f.Caches, f.Caches[0]) }},
 		{"secrets without a key", func(f *cachekey.Facts) { f.SecretKey = nil }},
 		{"secrets with a short key", func(f *cachekey.Facts) { f.SecretKey = f.SecretKey[1:] }},
+		{"a secret alone without a key", func(f *cachekey.Facts) { f.SecretKey, f.PassEnv = nil, nil }},
+		{"a passed value alone without a key", func(f *cachekey.Facts) { f.SecretKey, f.Secrets = nil, nil }},
 		{"value not UTF-8", func(f *cachekey.Facts) { f.Env[0].Value = "\xff" }},
 		{"word not UTF-8", func(f *cachekey.Facts) { f.Command = pipeline.Command{Argv: []string{"\xc3"}} }},
 		{"output not UTF-8", func(f *cachekey.Facts) { f.Outputs[0].Text = "a\xfe" }},
@@ -234,6 +236,17 @@ func TestInvalidFacts(t *testing.T) {
 				t.Errorf("got key %v, error %v; want an error that matches ErrInvalid", k.Digest, err)
 			}
 		})
+	}
+}
+
+// TestNoHosts: a list without hosts is written as a list, as FORMAT.md has it.
+func TestNoHosts(t *testing.T) {
+	for _, none := range [][]string{nil, {}} {
+		f := vector(t)
+		f.NetworkAllow = none
+		if k := key(t, f); !bytes.Contains(k.Document, []byte(`"network_allow":[]`)) {
+			t.Errorf("%#v: %s", none, k.Document)
+		}
 	}
 }
 

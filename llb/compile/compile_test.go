@@ -176,6 +176,10 @@ func TestPlaces(t *testing.T) {
 	step.File = &source.File{Name: "attest.yaml", Data: []byte("a\nb\n")}
 	step.Pos = source.Pos{File: "attest.yaml", Line: 2, Column: 1}
 	with := definition(step)
+	step.File = nil
+	if !reflect.DeepEqual(without.Def, definition(step).Def) {
+		t.Error("a place in no file changed its definition")
+	}
 	if !reflect.DeepEqual(without.Def, with.Def) {
 		t.Error("the name or the place of a step changed its definition")
 	}
@@ -221,6 +225,7 @@ func TestRefused(t *testing.T) {
 		"layout without a digest":  func(s *compile.Step) { s.Image.Store = "layout" },
 		"a word that is no text":   func(s *compile.Step) { s.Command = pipeline.Command{Argv: []string{"\xff"}} },
 		"a script that is no text": func(s *compile.Step) { s.Command.Shell = "echo \xff" },
+		"a name that is no text":   func(s *compile.Step) { s.Env = []pipeline.Var{{Name: "A\xff", Value: "s3cret"}} },
 		"a value that is no text":  func(s *compile.Step) { s.Env = []pipeline.Var{{Name: "A", Value: "s3cret\xff"}} },
 	} {
 		t.Run(name, func(t *testing.T) {
