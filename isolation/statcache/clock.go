@@ -72,17 +72,20 @@ func ReadClock(dir string) (Moment, error) {
 	if err := errors.Join(err, f.Close(), os.Remove(f.Name())); err != nil {
 		return Moment{}, err
 	}
-	passed := last[2].Ctime - last[1].Ctime
-	return Moment{last[2].Dev, last[2].Ctime, passed > 0 && passed < int64(shortestTick)}, nil
+	return Moment{last[2].Dev, last[2].Ctime, tells(last[1].Ctime, last[2].Ctime)}, nil
+}
+
+// tells says of a file system whether it is a telling one, by the times that it gave
+// to two changes, one right after the other and both seen.
+func tells(first, second int64) bool {
+	passed := second - first
+	return passed > 0 && passed < int64(shortestTick)
 }
 
 // settled reports whether s, which the file system was asked for after the
 // clock was read, is of a file that will have another time after whatever
 // changes it.
 func (m Moment) settled(s tree.Stat) bool {
-	if m.IsZero() {
-		return false
-	}
 	return s.Dev == m.dev && m.telling || m.After(s)
 }
 

@@ -34,6 +34,7 @@ func TestSettled(t *testing.T) {
 		want  bool
 	}{
 		{"no clock", Moment{}, at(time.Hour), false},
+		{"no clock, before 1970", Moment{}, tree.Stat{Inode: 2, Mtime: -1 << 40, Ctime: -1 << 40}, false},
 		{"at once", ticking, at(0), false},
 		{"in the same tick", ticking, at(10 * time.Millisecond), false},
 		{"a build ago", ticking, at(time.Second), true},
@@ -51,6 +52,46 @@ func TestSettled(t *testing.T) {
 	} {
 		if got := tt.clock.settled(tt.stat); got != tt.want {
 			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestAfter: what was seen is what stood there only if nothing has changed it since
+// the clock was read, on a telling file system as well.
+func TestAfter(t *testing.T) {
+	const now = 1_700_000_000_123_456_789
+	telling, ticking := Moment{dev: 1, now: now, telling: true}, Moment{dev: 1, now: now}
+	for _, tt := range []struct {
+		name  string
+		clock Moment
+		dev   uint64
+		ago   time.Duration
+		want  bool
+	}{
+		{"telling, before", telling, 1, 1, true},
+		{"telling, at once", telling, 1, 0, false},
+		{"telling, since", telling, 1, -1, false},
+		{"beside a telling one, in the same tick", telling, 2, fineTick + 1, false},
+		{"beside a telling one, before", telling, 2, coarseTick + 1, true},
+		{"ticking, in the same tick", ticking, 1, fineTick, false},
+		{"ticking, before", ticking, 1, fineTick + 1, true},
+	} {
+		s := tree.Stat{Dev: tt.dev, Inode: 2, Mtime: now - int64(tt.ago), Ctime: now - int64(tt.ago)}
+		if got := tt.clock.After(s); got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestTells: a clock that stands still between two changes moves in ticks, and so
+// does one that has moved by a tick.
+func TestTells(t *testing.T) {
+	for _, tt := range []struct {
+		passed time.Duration
+		want   bool
+	}{{0, false}, {1, true}, {40 * time.Microsecond, true}, {shortestTick, false}, {time.Millisecond, false}, {4 * time.Millisecond, false}, {time.Second, false}, {-1, false}} {
+		if got := tells(1e18, 1e18+int64(tt.passed)); got != tt.want {
+			t.Errorf("%v: %v", tt.passed, got)
 		}
 	}
 }

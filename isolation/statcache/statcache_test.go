@@ -152,6 +152,16 @@ func TestRemembersFromRunToRun(t *testing.T) {
 	if n := p.lies(p.open()); n != 5 {
 		t.Errorf("%d of 5 after another file was read", n)
 	}
+	// What was changed takes the place of what is kept.
+	p.write("a", "another content")
+	p.write("c/d/e", "another content")
+	time.Sleep(30 * time.Millisecond)
+	c = p.open()
+	p.learnLies(c)
+	p.save(c)
+	if n := p.lies(p.open()); n != 6 {
+		t.Errorf("%d of 6 after two were changed", n)
+	}
 }
 
 func TestSavesOnlyNews(t *testing.T) {
@@ -173,6 +183,21 @@ func TestSavesOnlyNews(t *testing.T) {
 	p.now = p.now.Add(24 * time.Hour)
 	if os.SameFile(first, save()) {
 		t.Error("the days of use are not kept")
+	}
+}
+
+// TestSizesMustAgree is told of a digest that is of something else than stands there.
+func TestSizesMustAgree(t *testing.T) {
+	p := newProject(t, "a", "b")
+	c := p.open()
+	found := p.found()
+	for i := range found.Entries {
+		found.Entries[i].Digest = lie
+	}
+	found.Entries[0].Size++
+	c.Learn(found)
+	if n := p.lies(c); n != 1 {
+		t.Errorf("%d are remembered, want one", n)
 	}
 }
 

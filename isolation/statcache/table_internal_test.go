@@ -4,7 +4,10 @@ package statcache
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -60,6 +63,31 @@ func TestOtherVersionsAreNotRead(t *testing.T) {
 	}
 }
 
+// TestFind asks for paths that are there and paths that are not, from everywhere: the
+// places are those that a plain search gives.
+func TestFind(t *testing.T) {
+	var there []record
+	var asked []string
+	for i := range 40 {
+		name := fmt.Sprintf("d%d/%02d", i%3, i)
+		if asked = append(asked, name, name+"a", name[:2]); i%4 > 0 {
+			there = append(there, record{path: name})
+		}
+	}
+	for n := range len(there) + 1 {
+		some := slices.SortedFunc(slices.Values(there[:n]), func(a, b record) int { return strings.Compare(a.path, b.path) })
+		table := tableOf(some...)
+		for _, p := range asked {
+			want, is := slices.BinarySearchFunc(some, p, func(r record, p string) int { return strings.Compare(r.path, p) })
+			for from := range n + 2 {
+				if got, ok := table.find(p, from); got != want || ok != is {
+					t.Fatalf("%q of %d, from %d on: %d, %v; want %d, %v", p, n, from, got, ok, want, is)
+				}
+			}
+		}
+	}
+}
+
 // Whoever can write the file can make its sum: what it says must still lead
 // nowhere, and what is read is what would be written.
 func FuzzParseTable(f *testing.F) {
@@ -67,6 +95,10 @@ func FuzzParseTable(f *testing.F) {
 		whole := encoded(f, t, "/p")
 		f.Add(whole[len(magic) : len(whole)-digest.Size])
 	}
+	crossed := someTable() // two records whose paths end where others began
+	binary.LittleEndian.PutUint32(crossed.at(0)[48:], 9)
+	crossing := encoded(f, crossed, "/p")
+	f.Add(crossing[len(magic) : len(crossing)-digest.Size])
 	f.Add([]byte("\x02\x00\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff/p"))
 	f.Add([]byte("\x02\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00/pa"))
 	f.Fuzz(func(t *testing.T, body []byte) {
