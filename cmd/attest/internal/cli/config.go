@@ -37,8 +37,12 @@ func (configSetCmd) Help() string {
 
 // Run writes the setting into the file of the project.
 func (c *configSetCmd) Run(env *Env) error {
-	if _, err := config.Lookup(c.Key); err != nil {
-		return &usageError{err: err}
+	key, err := config.Lookup(c.Key)
+	if err == nil {
+		err = key.Check(c.Value)
+	}
+	if err != nil {
+		return &usageError{err: err, hints: []string{"attest help settings lists the settings, and what each accepts"}}
 	}
 	if err := engine.MakeStateDir(env.Dir); err != nil {
 		return err
@@ -54,7 +58,7 @@ type configGetCmd struct {
 // Run prints the value in force.
 func (c *configGetCmd) Run(env *Env) error {
 	if _, err := config.Lookup(c.Key); err != nil {
-		return &usageError{err: err}
+		return &usageError{err: err, hints: []string{"attest help settings lists the settings"}}
 	}
 	set, err := config.Load(env.Dir, env.Getenv)
 	if err != nil {

@@ -83,8 +83,8 @@ func (f *file) check(src *source.File) error {
 		case value.Kind != yaml.ScalarNode:
 			errs = append(errs, place(src, value, fmt.Sprintf("%s: not a single value", key.Name)))
 		default:
-			if err := key.check(value.Value); err != nil {
-				errs = append(errs, place(src, value, fmt.Sprintf("%s: %v", key.Name, err)))
+			if err := key.Check(value.Value); err != nil {
+				errs = append(errs, place(src, value, err.Error()))
 			}
 		}
 		seen[name.Value] = true
@@ -128,8 +128,8 @@ func Store(dir, name, value string) error {
 	if err != nil {
 		return err
 	}
-	if err := key.check(value); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+	if err := key.Check(value); err != nil {
+		return err
 	}
 	path := filepath.Join(dir, filepath.FromSlash(File))
 	f, err := read(path, File)

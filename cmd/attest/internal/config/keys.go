@@ -60,6 +60,14 @@ func Keys() []Key {
 	}
 }
 
+// Check says what is wrong with a value for the key; nil where it is accepted.
+func (k Key) Check(value string) error {
+	if err := k.check(value); err != nil {
+		return fmt.Errorf("%s: %w", k.Name, err)
+	}
+	return nil
+}
+
 func oneOf(values ...string) func(string) error {
 	return func(s string) error {
 		for _, v := range values {
