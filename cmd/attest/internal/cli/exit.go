@@ -5,6 +5,8 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 
 	"github.com/alecthomas/kong"
 
@@ -13,6 +15,7 @@ import (
 	"github.com/attest-pipeline/attest/frontend/lock"
 	"github.com/attest-pipeline/attest/frontend/pipeline"
 	"github.com/attest-pipeline/attest/frontend/plan"
+	"github.com/attest-pipeline/attest/frontend/source"
 	"github.com/attest-pipeline/attest/isolation/engine"
 	"github.com/attest-pipeline/attest/isolation/executor"
 )
@@ -63,12 +66,39 @@ func (e *usageError) Unwrap() error { return e.err }
 func usage(err error) error {
 	u := &usageError{err: err, hints: []string{"attest --help lists the commands"}}
 	var p *kong.ParseError
-	if errors.As(err, &p) && p.Context != nil {
-		if node := p.Context.Selected(); node != nil {
-			u.hints = []string{node.FullPath() + " --help explains this command"}
+	if !errors.As(err, &p) || p.Context == nil {
+		return u
+	}
+	node := p.Context.Selected()
+	if node == nil {
+		node = p.Context.Model.Node
+	}
+	commands := commandNames(node)
+	switch {
+	case node.Type != kong.ApplicationNode && len(commands) == 0:
+		u.hints = []string{node.FullPath() + " --help explains this command"}
+	case node.Type != kong.ApplicationNode:
+		u.hints = []string{node.FullPath() + " --help lists its commands"}
+	}
+	if name, ok := strings.CutPrefix(err.Error(), "unexpected argument "); ok && len(commands) > 0 {
+		name, _, _ = strings.Cut(name, ", did you mean ") // the parser's, which says it of up to five at once
+		u.err = fmt.Errorf("unknown command %q", name)
+		if near, ok := source.Closest(name, commands); ok {
+			u.hints = append([]string{"did you mean " + node.FullPath() + " " + near + "?"}, u.hints...)
 		}
 	}
 	return u
+}
+
+// commandNames returns the names of the commands directly below a node.
+func commandNames(node *kong.Node) []string {
+	var names []string
+	for _, n := range node.Children {
+		if n.Type == kong.CommandNode && !n.Hidden {
+			names = append(names, n.Name)
+		}
+	}
+	return names
 }
 
 // exitCode is the one place where an error becomes an exit code.
