@@ -63,6 +63,8 @@ type Env struct {
 	Environ []string // as os.Environ has it
 	Now     func() time.Time
 
+	// project is the folder of the pipeline at hand; Dir where there is none.
+	project string
 	// moved is set when Dir is not where the program was started.
 	moved bool
 	// json is set when the result is wanted as one JSON object.
@@ -136,6 +138,7 @@ func run(ctx context.Context, env *Env, args []string) error {
 			return &usageError{err: fmt.Errorf("-C %s: not a folder", flags.Directory)}
 		}
 	}
+	env.project = env.Dir
 	parsed.BindTo(ctx, (*context.Context)(nil))
 	return parsed.Run(env)
 }

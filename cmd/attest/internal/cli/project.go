@@ -27,6 +27,7 @@ func (f pipelineFlag) root(env *Env) string { return filepath.Dir(env.path(f.Fil
 
 // load reads and checks the pipeline.
 func (f pipelineFlag) load(env *Env) (*pipeline.Pipeline, error) {
+	env.project = f.root(env)
 	p, err := pipeline.Load(env.path(f.File), f.File)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &executor.HintedError{

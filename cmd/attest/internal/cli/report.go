@@ -140,6 +140,9 @@ func (e *Env) finish(ctx context.Context, err error) int {
 		return code // the reader went away: there is nobody to tell
 	}
 	list := slices.DeleteFunc(problems(err), func(p problem) bool { return p.Message == "" })
+	if hint := e.writableHint(err); hint != "" && len(list) > 0 {
+		list[len(list)-1].Hints = append(list[len(list)-1].Hints, hint)
+	}
 	if !e.json {
 		for _, p := range list {
 			p.write(e.Stderr)
