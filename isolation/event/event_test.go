@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -27,6 +28,7 @@ func one() []event.Body {
 		event.StepProgress{Step: "build", Doing: "hashing inputs", Current: 3, Total: 7, Unit: "files"},
 		event.StepLog{Step: "build", Stream: "stdout", Data: "a <b> & \"c\"\n"},
 		event.StepLog{Step: "build", Stream: "stderr", Data: "\x1b[31mred\x1b[0m \xff\x00\u2028\n"},
+		event.StepLog{Step: "build", Stream: "stdout", Data: "\u009b2J \x7f \u202egnp.exe\u2066\u061c \ufffd\n"},
 		event.Warning{Message: "of the run"},
 		event.Warning{Step: "build", Message: "of a step"},
 		event.StepFinished{Step: "build", Status: "failed", Cache: "off", ExitCode: 3,
@@ -65,6 +67,28 @@ func TestLinesAreStable(t *testing.T) {
 		if !json.Valid(line) {
 			t.Errorf("not JSON: %s", line)
 		}
+		if i := bytes.IndexFunc(line, func(r rune) bool { return unicode.In(r, unicode.Cc, unicode.Bidi_Control) }); i >= 0 {
+			t.Errorf("a terminal would obey byte %d of %s", i, line)
+		}
+	}
+}
+
+func TestMarshalLosesNothing(t *testing.T) {
+	var every []rune
+	for r := rune(0); r <= 0x2100; r++ {
+		every = append(every, r)
+	}
+	want := map[string]string{"a\u009b": string(every) + "\U0001F600", "b": `\u009b <&> "`}
+	text, err := event.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got map[string]string
+	if err := json.Unmarshal(text, &got); err != nil {
+		t.Fatalf("%v in %s", err, text)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"unicode"
+	"unicode/utf8"
 )
 
 // head is what every event has in JSON, before the fields of its body.
@@ -28,11 +30,11 @@ func (e Event) MarshalJSON() ([]byte, error) {
 	if e.Body == nil {
 		return nil, errors.New("an event without a body")
 	}
-	front, err := encode(head{e.Seq, e.Time.UTC().Format(timeFormat), e.Body.Type()})
+	front, err := Marshal(head{e.Seq, e.Time.UTC().Format(timeFormat), e.Body.Type()})
 	if err != nil {
 		return nil, err
 	}
-	fields, err := encode(e.Body)
+	fields, err := Marshal(e.Body)
 	if err != nil {
 		return nil, fmt.Errorf("encoding a %s event: %w", e.Body.Type(), err)
 	}
@@ -49,22 +51,40 @@ func (s StepFinished) MarshalJSON() ([]byte, error) {
 	if s.Err != nil {
 		text = s.Err.Error()
 	}
-	return encode(struct {
+	return Marshal(struct {
 		plain
 		Error string `json:"error,omitempty"`
 	}{plain(s), text})
 }
 
-// encode is json.Marshal but leaves <, > and & as they are.
-func encode(v any) ([]byte, error) {
+// Marshal is json.Marshal for what may be shown on a terminal as it is: all control
+// characters and those that change the direction of text are escaped, which every
+// reader of JSON undoes; <, > and & are left as they are.
+func Marshal(v any) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(v); err != nil {
 		return nil, err
 	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+	text := bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+	if bytes.IndexFunc(text, drives) < 0 {
+		return text, nil
+	}
+	var safe []byte
+	for _, r := range string(text) { // outside of strings JSON has none of these
+		if drives(r) {
+			safe = fmt.Appendf(safe, `\u%04x`, r)
+		} else {
+			safe = utf8.AppendRune(safe, r)
+		}
+	}
+	return safe, nil
 }
+
+// drives reports whether a terminal may do something else with r than to show it.
+// [json.Encoder] escapes the control characters below U+0020, and line separators.
+func drives(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) }
 
 // Lines is a [Sink] that writes every event as one line of JSON. The first
 // error ends the writing, and [Lines.Err] reports it: a run does not stop

@@ -3,9 +3,7 @@
 package cli
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +14,7 @@ import (
 	"github.com/attest-pipeline/attest/cmd/attest/internal/display"
 	"github.com/attest-pipeline/attest/frontend/source"
 	"github.com/attest-pipeline/attest/isolation/engine"
+	"github.com/attest-pipeline/attest/isolation/event"
 	"github.com/attest-pipeline/attest/isolation/executor"
 )
 
@@ -162,27 +161,22 @@ func (e *Env) finish(ctx context.Context, err error) int {
 
 // object joins a result's own fields, the exit code and the errors.
 func object(result any, code int, list []problem) ([]byte, error) {
-	tail, err := marshal(struct {
+	tail, err := event.Marshal(struct {
 		ExitCode int       `json:"exit_code"`
 		Errors   []problem `json:"errors,omitempty"`
 	}{code, list})
-	if err != nil || result == nil {
-		return tail, err
-	}
-	head, err := marshal(result)
-	if err != nil || len(head) == len("{}") {
-		return tail, err
-	}
-	return append(append(head[:len(head)-1], ','), tail[1:]...), nil
-}
-
-// marshal is json.Marshal but leaves <, > and & as they are.
-func marshal(v any) ([]byte, error) {
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("encoding the result: %w", err)
 	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+	if result == nil {
+		return tail, nil
+	}
+	head, err := event.Marshal(result)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the result: %w", err)
+	}
+	if len(head) == len("{}") {
+		return tail, nil
+	}
+	return append(append(head[:len(head)-1], ','), tail[1:]...), nil
 }
