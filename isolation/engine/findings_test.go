@@ -137,6 +137,7 @@ func TestSecretsThatCannotBeHad(t *testing.T) {
 		"{file: .}":                          "not a regular file",
 		"{file: /dev/zero}":                  "not a regular file",
 		"{command: 'echo why >&2; exit 3'}":  "exit status 3: why",
+		"{command: 'echo why; exit 3'}":      "exit status 3: it wrote nothing to stderr",
 		"{command: 'yes | head -c 2000000'}": "more than",
 		"{command: 'printf a\\\\0b'}":        "NUL",
 	} {

@@ -4,6 +4,7 @@ package engine
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -122,7 +123,8 @@ func (r *run) secretOutput(ctx context.Context, script string) ([]byte, error) {
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
 	case err != nil:
-		return nil, fmt.Errorf("its command: %w: %s", err, lastLine(stderr.String()))
+		said := cmp.Or(lastLine(stderr.String()), "it wrote nothing to stderr")
+		return nil, fmt.Errorf("its command: %w: %s", err, said)
 	case stdout.Len() > maxSecret:
 		return nil, fmt.Errorf("its command printed more than %d bytes", maxSecret)
 	}
