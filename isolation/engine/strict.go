@@ -4,10 +4,12 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/attest-pipeline/attest/attestation/receipt"
 	"github.com/attest-pipeline/attest/frontend/pipeline"
+	"github.com/attest-pipeline/attest/frontend/source"
 )
 
 // What --strict refuses is in this file, in two parts: what a step asks for,
@@ -67,8 +69,12 @@ func paths(files []receipt.File) []string {
 // some names the first few of many.
 func some(names []string) string {
 	const most = 5
-	if len(names) > most {
-		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+	shown := slices.Clone(names[:min(len(names), most)])
+	for i, n := range shown {
+		shown[i] = source.Name(n)
 	}
-	return strings.Join(names, ", ")
+	if len(names) > most {
+		return fmt.Sprintf("%s and %d more", strings.Join(shown, ", "), len(names)-most)
+	}
+	return strings.Join(shown, ", ")
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/attest-pipeline/attest/cmd/attest/internal/config"
 	"github.com/attest-pipeline/attest/cmd/attest/internal/display"
 	"github.com/attest-pipeline/attest/frontend/pipeline"
+	"github.com/attest-pipeline/attest/frontend/source"
 	"github.com/attest-pipeline/attest/isolation/cache"
 	"github.com/attest-pipeline/attest/isolation/executor"
 )
@@ -71,7 +72,7 @@ func (f pipelineFlag) openCache(env *Env, bounds pipeline.Cache) (*cache.Store, 
 	}
 	return cache.Open(cache.Options{
 		Dir: dir, MaxSize: bounds.MaxSize, Retention: bounds.Retention, Compress: bounds.Compression, Now: env.Now,
-		Warn: func(err error) { env.note("warning: %s", display.Clean(err.Error())) },
+		Warn: func(err error) { env.note("warning: %s", display.Message(err.Error())) },
 	})
 }
 
@@ -334,7 +335,7 @@ func (v cacheVerified) text() string {
 		if p.Repaired {
 			mark = "[REPAIRED]"
 		}
-		fmt.Fprintf(&b, "%s %s: %s\n", mark, display.Clean(p.Path), display.Clean(p.What))
+		fmt.Fprintf(&b, "%s %s: %s\n", mark, source.Name(p.Path), display.Message(p.What))
 	}
 	fmt.Fprintf(&b, "%s and %s checked, %s read, %s", count(v.Results, "result"), count(v.Blobs, "file"),
 		display.Size(v.Bytes), count(len(v.Problems), "problem"))

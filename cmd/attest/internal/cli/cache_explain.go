@@ -14,6 +14,7 @@ import (
 	"github.com/attest-pipeline/attest/cmd/attest/internal/config"
 	"github.com/attest-pipeline/attest/cmd/attest/internal/display"
 	"github.com/attest-pipeline/attest/frontend/plan"
+	"github.com/attest-pipeline/attest/frontend/source"
 	"github.com/attest-pipeline/attest/isolation/cachekey"
 	"github.com/attest-pipeline/attest/isolation/engine"
 	"github.com/attest-pipeline/attest/isolation/event"
@@ -114,7 +115,7 @@ func (c *cacheExplainCmd) explain(ctx context.Context, env *Env) (*engine.Explan
 		Plan: planned, Root: root, Lock: locked, Images: levels.images.Pin, Environ: env.Environ, Now: env.Now, CacheDir: levels.cacheDir,
 		Sink: event.SinkFunc(func(e event.Event) {
 			if w, ok := e.Body.(event.Warning); ok {
-				env.note("warning: %s", display.Clean(w.Message))
+				env.note("warning: %s", display.Message(w.Message))
 			}
 		}),
 	}, c.Step)
@@ -153,7 +154,7 @@ func (c *cacheExplainCmd) print(env *Env, e *engine.Explanation) error {
 		if name != "" {
 			name += ":"
 		}
-		fmt.Fprintf(&b, "  %-12s %s\n", name, display.Clean(text))
+		fmt.Fprintf(&b, "  %-12s %s\n", name, display.Message(text))
 	}
 	fmt.Fprintf(&b, "%s: cache %s\n", e.Step, outcome(e))
 	line("key", e.Key.String())
@@ -167,7 +168,7 @@ func (c *cacheExplainCmd) print(env *Env, e *engine.Explanation) error {
 			fmt.Fprintf(&b, "    and %d more; --json has them all\n", e.Inputs.Len()-i)
 			break
 		}
-		fmt.Fprintf(&b, "    %04o %s %s\n", f.Mode(), f.Digest, display.Clean(f.Path))
+		fmt.Fprintf(&b, "    %04o %s %s\n", f.Mode(), f.Digest, source.Name(f.Path))
 	}
 	b.WriteString(differences(e))
 	return env.print("%s", strings.TrimSuffix(b.String(), "\n"))
@@ -246,7 +247,7 @@ func outcome(e *engine.Explanation) string {
 	case e.Cache == receipt.Off:
 		return "off: this step's results are not kept"
 	}
-	return "miss (" + display.Clean(e.Reason) + ")"
+	return "miss (" + display.Message(e.Reason) + ")"
 }
 
 // differences says what changed since the step last succeeded.
@@ -262,7 +263,7 @@ func differences(e *engine.Explanation) string {
 	}
 	fmt.Fprintf(&b, "changed since the last successful run, with the key %s:\n", e.Last)
 	if len(e.Changes) == 0 {
-		fmt.Fprintf(&b, "  %s\n", display.Clean(e.Reason))
+		fmt.Fprintf(&b, "  %s\n", display.Message(e.Reason))
 	}
 	for _, c := range e.Changes {
 		for i, f := range c.Files {
@@ -270,7 +271,7 @@ func differences(e *engine.Explanation) string {
 				fmt.Fprintf(&b, "  and %d more inputs; --json has them all\n", len(c.Files)-i)
 				break
 			}
-			fmt.Fprintf(&b, "  input %s: %s\n", display.Clean(f.Path), f.Change)
+			fmt.Fprintf(&b, "  input %s: %s\n", source.Name(f.Path), f.Change)
 		}
 		name := strings.TrimSpace(c.What + " " + c.Name)
 		switch {

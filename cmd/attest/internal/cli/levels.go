@@ -60,7 +60,7 @@ func newLevels(env *Env, settings *config.Set, root string) (*levels, error) {
 		}),
 		images: image.NewPinner(image.PinnerOptions{
 			BaseDir: root, Dir: filepath.Join(root, stateDir, "images"),
-			Warn: func(text string) { env.note("warning: %s", display.Clean(text)) },
+			Warn: func(text string) { env.note("warning: %s", display.Message(text)) },
 		}),
 	}, nil
 }

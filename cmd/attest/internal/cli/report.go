@@ -110,7 +110,7 @@ func (p problem) write(w io.Writer) {
 	var b strings.Builder
 	b.WriteString("attest: error: ")
 	if p.File != "" {
-		b.WriteString(display.Clean(source.Pos{File: p.File, Line: p.Line, Column: p.Column}.String()) + ": ")
+		b.WriteString(display.Message(source.Pos{File: p.File, Line: p.Line, Column: p.Column}.String()) + ": ")
 	}
 	b.WriteString(cleanLines(p.Message) + "\n")
 	if p.caret != "" {
@@ -127,7 +127,7 @@ func (p problem) write(w io.Writer) {
 func cleanLines(s string) string {
 	lines := strings.Split(s, "\n")
 	for i, l := range lines {
-		lines[i] = display.Clean(l)
+		lines[i] = display.Message(l)
 	}
 	return strings.Join(lines, "\n")
 }

@@ -80,7 +80,7 @@ func (c *reproduceCmd) Run(ctx context.Context, env *Env) error {
 		return nil
 	}
 	for _, s := range record.Receipt.Steps {
-		if err := env.print("[OK] %s: %s, the same as in the receipt", display.Clean(s.Name), count(len(s.Outputs), "output")); err != nil {
+		if err := env.print("[OK] %s: %s, the same as in the receipt", display.Message(s.Name), count(len(s.Outputs), "output")); err != nil {
 			return err
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/attest-pipeline/attest/attestation/keys"
 	"github.com/attest-pipeline/attest/attestation/verify"
 	"github.com/attest-pipeline/attest/cmd/attest/internal/display"
+	"github.com/attest-pipeline/attest/frontend/source"
 	"github.com/attest-pipeline/attest/isolation/executor"
 )
 
@@ -148,7 +149,7 @@ func checkLines(c verify.Check) string {
 		}
 		return "[OK] " + c.Message + "\n"
 	case verify.Failed:
-		return "[FAIL] " + display.Clean(c.Message) + "\n" + details(c)
+		return "[FAIL] " + display.Message(c.Message) + "\n" + details(c)
 	case verify.Skipped:
 		return c.Message + "\n"
 	default:
@@ -161,17 +162,17 @@ func details(c verify.Check) string {
 	var b strings.Builder
 	both := func(indent, want, got string) {
 		if want != "" {
-			fmt.Fprintf(&b, "%swant: %s\n", indent, display.Clean(want))
+			fmt.Fprintf(&b, "%swant: %s\n", indent, display.Message(want))
 		}
 		if got != "" {
-			fmt.Fprintf(&b, "%sgot:  %s\n", indent, display.Clean(got))
+			fmt.Fprintf(&b, "%sgot:  %s\n", indent, display.Message(got))
 		}
 	}
 	both("       ", c.Want, c.Got)
 	for _, d := range c.Differences {
-		fmt.Fprintf(&b, "       %s: %s", display.Clean(d.Path), d.Change)
+		fmt.Fprintf(&b, "       %s: %s", source.Name(d.Path), d.Change)
 		if d.Role != "" {
-			fmt.Fprintf(&b, " (%s of %s)", d.Role, display.Clean(d.Step))
+			fmt.Fprintf(&b, " (%s of %s)", d.Role, display.Message(d.Step))
 		}
 		b.WriteString("\n")
 		both("         ", d.Want, d.Got)

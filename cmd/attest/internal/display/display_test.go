@@ -58,7 +58,7 @@ build: pulling golang:1.26
 build | compiling
 lint | no end
 [OK] lint (0.1s)
-warning: build: slow disk
+warning: build: slow \x1b]0;x\adisk
 [OK] build (45s) - cache miss (inputs changed: src/main.js)
 [RUN] test (process)
 test | --- FAIL: TestX
@@ -95,7 +95,7 @@ b | no end
 [OK] b (0.0s) - cache hit
 [RUN] c (process)
 [OK] c (0.0s) - cache miss (cache off)
-[OK] d (0.0s) - cache miss (inputs changed: red.js)
+[OK] d (0.0s) - cache miss (inputs changed: \x1b[31mred\x1b[0m.js)
 4 steps: 4 ok (0.0s)
 `
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -104,7 +104,7 @@ b | no end
 }
 
 func TestQuiet(t *testing.T) {
-	want := `warning: build: slow disk
+	want := `warning: build: slow \x1b]0;x\adisk
 --- the log of test
 --- FAIL: TestX
 ---
@@ -125,7 +125,7 @@ func found(cache string, traced bool) event.StepFinished {
 
 func TestFindings(t *testing.T) {
 	const always = `     read without declaring it, and runs again when it changes: a, b, c, d
-     wrote outside its outputs, which is not kept: xy
+     wrote outside its outputs, which is not kept: "x\ny\x1b[31m"
      changed its inputs, which is not kept: m
 `
 	const asked = `     looked for and did not find: 1, 2, 3 and 3 more

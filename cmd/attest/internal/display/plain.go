@@ -95,7 +95,7 @@ func (p *plain) mention(step string, now time.Time) {
 	if a := p.doing[step]; a != nil && !a.said && a.text != executor.Running && now.Sub(a.began) >= worthALine {
 		a.said = true
 		p.begin(step)
-		p.line("%s", p.style.dim.Render(step+": "+Clean(a.text)))
+		p.line("%s", p.style.dim.Render(step+": "+Message(a.text)))
 	}
 }
 

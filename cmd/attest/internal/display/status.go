@@ -4,12 +4,14 @@ package display
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"charm.land/lipgloss/v2"
 
 	"github.com/attest-pipeline/attest/attestation/receipt"
+	"github.com/attest-pipeline/attest/frontend/source"
 	"github.com/attest-pipeline/attest/isolation/event"
 	"github.com/attest-pipeline/attest/isolation/executor"
 )
@@ -124,7 +126,7 @@ const runTwice = "run twice"
 func (p palette) findings(e event.StepFinished) []string {
 	var lines []string
 	for _, f := range findings(e) {
-		lines = append(lines, "     "+p.warn.Render(f.what+":")+" "+Clean(f.text))
+		lines = append(lines, "     "+p.warn.Render(f.what+":")+" "+Message(f.text))
 	}
 	return lines
 }
@@ -132,10 +134,17 @@ func (p palette) findings(e event.StepFinished) []string {
 // some names the first few of many.
 func some(names []string) string {
 	const most = 3
-	if len(names) <= most+1 {
-		return strings.Join(names, ", ")
+	shown := slices.Clone(names)
+	if len(names) > most+1 {
+		shown = shown[:most]
 	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+	for i, n := range shown {
+		shown[i] = source.Name(n)
+	}
+	if len(shown) < len(names) {
+		return fmt.Sprintf("%s and %d more", strings.Join(shown, ", "), len(names)-most)
+	}
+	return strings.Join(shown, ", ")
 }
 
 // cacheNote says what the cache had to do with a step that succeeded.
@@ -144,7 +153,7 @@ func cacheNote(e event.StepFinished) string {
 	case receipt.CacheUse(e.Cache) == receipt.Hit:
 		return " - cache hit"
 	case e.Reason != "":
-		return " - cache miss (" + Clean(e.Reason) + ")"
+		return " - cache miss (" + Message(e.Reason) + ")"
 	case receipt.CacheUse(e.Cache) == receipt.Miss:
 		return " - cache miss"
 	}
@@ -165,26 +174,26 @@ func (p palette) log(step string, lines []string) string {
 func why(e event.StepFinished) string {
 	switch {
 	case e.Reason != "":
-		return " - " + Clean(e.Reason)
+		return " - " + Message(e.Reason)
 	case e.ExitCode != 0:
 		return fmt.Sprintf(" - exit code %d", e.ExitCode)
 	case e.Err != nil:
 		first, _, _ := strings.Cut(strings.TrimPrefix(e.Err.Error(), "step "+e.Step+": "), "\n")
-		return " - " + Clean(first)
+		return " - " + Message(first)
 	}
 	return ""
 }
 
 func (p palette) warning(w event.Warning) string {
 	if w.Step != "" {
-		return fmt.Sprintf("%s %s: %s", p.warn.Render("warning:"), w.Step, Clean(w.Message))
+		return fmt.Sprintf("%s %s: %s", p.warn.Render("warning:"), w.Step, Message(w.Message))
 	}
-	return fmt.Sprintf("%s %s", p.warn.Render("warning:"), Clean(w.Message))
+	return fmt.Sprintf("%s %s", p.warn.Render("warning:"), Message(w.Message))
 }
 
 // doing is what a step does besides running its command.
 func doing(e event.StepProgress) string {
-	text := Clean(e.Doing)
+	text := Message(e.Doing)
 	if text == executor.Running {
 		return ""
 	}
@@ -200,10 +209,10 @@ func doing(e event.StepProgress) string {
 	case e.Total > 0 && e.Unit == "bytes":
 		return fmt.Sprintf("%s %s/%s", text, count(e.Current), count(e.Total))
 	case e.Total > 0:
-		return fmt.Sprintf("%s %s/%s %s", text, count(e.Current), count(e.Total), Clean(e.Unit))
+		return fmt.Sprintf("%s %s/%s %s", text, count(e.Current), count(e.Total), Message(e.Unit))
 	case e.Unit == "bytes":
 		return fmt.Sprintf("%s %s", text, count(e.Current))
 	default:
-		return fmt.Sprintf("%s %s %s", text, count(e.Current), Clean(e.Unit))
+		return fmt.Sprintf("%s %s %s", text, count(e.Current), Message(e.Unit))
 	}
 }

@@ -4,6 +4,7 @@ package display
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -35,6 +36,28 @@ func Clean(line string) string {
 		default:
 			b.WriteRune(r)
 		}
+	}
+	return b.String()
+}
+
+// Message returns one line of a message in which names and what programs said may
+// stand. What [Clean] drops of a step's output is shown here, as in a Go string: a
+// message that lacks a part of a name is about another file.
+func Message(line string) string {
+	line = strings.TrimRight(line, "\r\n")
+	var b strings.Builder
+	for line != "" {
+		r, size := utf8.DecodeRuneInString(line)
+		switch {
+		case r == '\t':
+			b.WriteString("    ")
+		case r == utf8.RuneError && size == 1, unicode.IsControl(r), reorders(r):
+			quoted := strconv.Quote(line[:size])
+			b.WriteString(quoted[1 : len(quoted)-1])
+		default:
+			b.WriteString(line[:size])
+		}
+		line = line[size:]
 	}
 	return b.String()
 }

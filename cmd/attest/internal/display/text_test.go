@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/attest-pipeline/attest/cmd/attest/internal/display"
 )
@@ -40,6 +41,31 @@ func TestClean(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestMessage(t *testing.T) {
+	for in, want := range map[string]string{
+		"input żółć: changed\n":              "input żółć: changed",
+		"a\tb":                               "a    b",
+		"\x1b[31mred\x1b[0m":                 `\x1b[31mred\x1b[0m`,
+		"input \x01: new":                    `input \x01: new`,
+		"10%\r100%":                          `10%\r100%`,
+		"a\u009b31m \u202eb\u2028 \xff \x7f": `a\u009b31m \u202eb\u2028 \xff \x7f`,
+	} {
+		if got := display.Message(in); got != want {
+			t.Errorf("Message(%q) = %s, want %s", in, got, want)
+		}
+	}
+}
+
+func FuzzMessage(f *testing.F) {
+	f.Add("\x1b[31mred\x1b]0;t\x07\x1bP\x1b\\")
+	f.Fuzz(func(t *testing.T, s string) {
+		got := display.Message(strings.ReplaceAll(s, "\n", ""))
+		if i := strings.IndexFunc(got, unicode.IsControl); i >= 0 || !utf8.ValidString(got) {
+			t.Errorf("Message(%q) = %q has a control character at %d", s, got, i)
+		}
+	})
 }
 
 func FuzzClean(f *testing.F) {
