@@ -247,6 +247,8 @@ func remedy(c reproduce.Cause) string {
 		return "user: give archives a fixed owner (tar --owner=0 --group=0 --numeric-owner)"
 	case reproduce.Umask, reproduce.Mode:
 		return string(c) + ": set permissions explicitly (install -m, tar --mode)"
+	case reproduce.Links:
+		return "links: leave out of listings how many links a folder has (find -printf, stat -c), which its file system decides"
 	case reproduce.Order:
 		return "order: sort what is listed, hashed or built in parallel (tar --sort=name, sort, make -j1)"
 	case reproduce.Random:

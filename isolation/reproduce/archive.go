@@ -59,6 +59,7 @@ var formats = []format{
 	{"\x1f\x8b", 0, true, (*comparison).gunzip},
 	{"BZh", 0, true, (*comparison).bunzip},
 	{"\x28\xb5\x2f\xfd", 0, true, (*comparison).unzstd},
+	{"\xfd7zXZ\x00", 0, true, (*comparison).unxz},
 	{"PK\x03\x04", 0, true, (*comparison).unzip},
 	{"!<arch>\n", 0, false, (*comparison).unar},
 	{"ustar", 257, false, (*comparison).untar},

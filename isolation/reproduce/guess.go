@@ -42,7 +42,9 @@ func newGuess(first, second World) *guess {
 		{Path, g.literal(first.Paths, second.Paths)},
 		{Hostname, g.literal(first.Hostnames, second.Hostnames)},
 		g.times,
+		{Timestamp, g.encodedTimes()},
 		{Timestamp, g.partsOfTimes()},
+		{Links, links()}, // before other numbers
 		{CPUs, g.number(first.CPUs, second.CPUs)},
 		{Umask, g.permissions()},
 		{Order, func(_ int, text []byte) []byte { return sortWords(text) }},
@@ -86,17 +88,28 @@ func (g *guess) number(first, second int) func(int, []byte) []byte {
 	}
 }
 
+// listed is the permissions of a file as ls writes them, or what stands for them once
+// they were taken out.
+const listed = `(?:[-dl](?:[r-][w-][xsStT-]){3}|\x00{3})`
+
+// links takes out how many names a file has: the number that ls writes behind the
+// permissions.
+func links() func(int, []byte) []byte {
+	p := regexp.MustCompile(`(` + listed + `[.+@]?)[ \t]+[0-9]+\b`)
+	return func(_ int, text []byte) []byte { return p.ReplaceAll(text, []byte("$1 \x00")) }
+}
+
 // permissions takes out what shows a umask: itself, and the permissions of files
 // as ls writes them.
 func (g *guess) permissions() func(int, []byte) []byte {
 	if g.first.Umask == g.second.Umask {
 		return func(_ int, text []byte) []byte { return text }
 	}
-	const listed = `[-dl](?:[r-][w-][xsStT-]){3}`
 	// The first run's is the caller's, which nobody noted.
 	return func(side int, text []byte) []byte {
 		masks := []string{`0[0-7]{3}`, fmt.Sprintf(`0*%o`, g.second.Umask)}
-		return regexp.MustCompile(listed+`|\b`+masks[side]+`\b`).ReplaceAll(text, blank)
+		text = regexp.MustCompile(listed).ReplaceAll(text, bytes.Repeat(blank, 3))
+		return regexp.MustCompile(`\b`+masks[side]+`\b`).ReplaceAll(text, blank)
 	}
 }
 

@@ -34,6 +34,7 @@ const (
 	Hostname    Cause = "hostname"    // the machine's name
 	User        Cause = "user"        // whose files they are, and what they may be used for
 	CPUs        Cause = "cpu-count"   // how many processors there were
+	Links       Cause = "links"       // how many names ls says that a file has: of a folder, its file system decides
 	Umask       Cause = "umask"       // permissions, in an archive or in words
 	Mode        Cause = "mode"        // whether a file may be executed
 	Order       Cause = "order"       // the same parts in another order

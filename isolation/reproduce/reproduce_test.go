@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz"
 
 	"github.com/attest-pipeline/attest/attestation/tree"
 	"github.com/attest-pipeline/attest/isolation/reproduce"
@@ -120,6 +121,12 @@ func TestTexts(t *testing.T) {
 		{"not the seconds of this minute", "27\n", "19\n", "1|random"},
 		{"a umask", "0022\n", "0077\n", "3|umask"},
 		{"permissions", "-rw-r--r-- 1 me me 4 n\n", "-rw------- 1 me me 4 n\n", "5|umask"},
+		{"links of a folder", "drwxr-xr-x 4 me me 60 d\n", "drwxr-xr-x 1 me me 60 d\n", "12|links"},
+		{"links of a folder, and a umask", "drwxr-xr-x 4 me me 60 d\n", "drwx------ 1 me me 60 d\n", "5|links 5|umask"},
+		{"links of a folder, and processors", "drwxr-xr-x 4 me me 60 d\njobs: 4\n", "drwxr-xr-x 2 me me 60 d\njobs: 1\n", "12|links 12|cpu-count"},
+		{"base64 of a date", "at: RnJpIE5vdiAyNyAxMDo0MjozNyBVVEMgMjAyNgo=\n", "at: RnJpIE5vdiAyNyAxMDo0MjozOSBVVEMgMjAyNgo=\n", "29|timestamp"},
+		{"base64 of seconds", "at: MTc5NTc3NjE1Nwo=\n", "at: MTc5NTc3NjE1OQo=\n", "17|timestamp"},
+		{"base64 of other numbers", "at: MTg3OTMxMTcxMgo=\n", "at: MTcyMTcyMzAwOQo=\n", "7|unknown"},
 		{"how long the machine has been up", "16070.06 12149.09\n", "16072.17 12152.88\n", "5|timestamp 5|random"},
 		{"since boot in nanoseconds", "at=16070022270055", "at=16072117233245", "8|timestamp"},
 		{"seconds with a fraction", "1795776157.0558465\n", "1795776159.1293902\n", "10|timestamp"},
@@ -157,6 +164,9 @@ func TestFractions(t *testing.T) {
 	for _, tt := range []struct{ name, a, b, want string }{
 		{"slow, nanoseconds", "082555909\n", "301482739\n", "timestamp"},
 		{"slow, microseconds", "n=082555", "n=301482", "random"},
+		{"slow, microseconds that say so", "{\"usec\": 082555}", "{\"usec\": 301482}", "timestamp"},
+		{"slow, milliseconds that say so", "ms=82\n", "ms=301\n", "timestamp"},
+		{"slow, a word that ends so", "items=82\n", "items=301\n", "random"},
 		{"nanoseconds", "982555909\n", "001482739\n", "timestamp"},
 		{"microseconds", "n=982555", "n=001482", "timestamp"},
 		{"milliseconds", "{\"ms\": 982}", "{\"ms\": 001}", "timestamp"},
@@ -250,6 +260,18 @@ func zstdOf(content string) string {
 	return string(w.EncodeAll([]byte(content), nil))
 }
 
+func xzOf(t *testing.T, content string) string {
+	t.Helper()
+	var b bytes.Buffer
+	w, err := xz.WriterConfig{DictCap: 1 << 20, BlockSize: 1 << 10}.NewWriter(&b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.WriteString(w, content)
+	_ = w.Close()
+	return b.String()
+}
+
 func zipOf(t *testing.T, files ...file) string {
 	t.Helper()
 	var b bytes.Buffer
@@ -302,6 +324,8 @@ func TestArchives(t *testing.T) {
 		{"ar: owner", arOf(x), arOf(owned(x)), "|37|user"},
 		{"tar in gzip", gzipOf(tarOf(t, y), began), gzipOf(tarOf(t, other), began), "content/dir/y|13|timestamp"},
 		{"tar in zstd", zstdOf(tarOf(t, y)), zstdOf(tarOf(t, other)), "content/dir/y|13|timestamp"},
+		{"tar in xz", xzOf(t, tarOf(t, y)), xzOf(t, tarOf(t, other)), "content/dir/y|13|timestamp"},
+		{"half of xz", xzOf(t, tarOf(t, y))[:40], xzOf(t, tarOf(t, other))[:41], "|41|unknown"},
 		{"zip in tar in gzip", gzipOf(tarOf(t, file{"w.zip", zipOf(t, y), began, 0}), began), gzipOf(tarOf(t, file{"w.zip", zipOf(t, other), began, 0}), began),
 			"content/w.zip/dir/y|13|timestamp"},
 		{"half a tar", tarOf(t, x, y)[:700], tarOf(t, x, other)[:699], "|700|unknown"},

@@ -3,12 +3,16 @@
 package reproduce
 
 import (
+	"bytes"
+	"encoding/base64"
 	"encoding/binary"
 	"math"
 	"regexp"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // wholeTimes takes out times of day, and numbers that are times of the run.
@@ -27,6 +31,41 @@ func (g *guess) wholeTimes() func(int, []byte) []byte {
 		})
 		return others.ReplaceAll(text, blank)
 	}
+}
+
+// encodedTimes takes out base64 of text in which a time of day stands, or a number that
+// is a time of the run.
+func (g *guess) encodedTimes() func(int, []byte) []byte {
+	encoded := regexp.MustCompile(`[A-Za-z0-9+/_-]{12,}={0,2}`)
+	return func(side int, text []byte) []byte {
+		return encoded.ReplaceAllFunc(text, func(word []byte) []byte {
+			plain := unbase64(word)
+			if without := g.times.take(side, plain); isPrintable(plain) && !bytes.Equal(plain, without) {
+				return without
+			}
+			return word
+		})
+	}
+}
+
+// unbase64 returns what a word stands for in one of the two alphabets, padded or not;
+// nil for nothing.
+func unbase64(word []byte) []byte {
+	encoding := base64.RawStdEncoding
+	if bytes.ContainsAny(word, "-_") {
+		encoding = base64.RawURLEncoding
+	}
+	plain, err := encoding.DecodeString(string(bytes.TrimRight(word, "=")))
+	if err != nil {
+		return nil
+	}
+	return plain
+}
+
+// isPrintable reports whether b is a text: chance makes none of so many bytes.
+func isPrintable(b []byte) bool {
+	odd := func(r rune) bool { return !unicode.IsPrint(r) && !unicode.IsSpace(r) }
+	return len(b) > 0 && utf8.Valid(b) && bytes.IndexFunc(b, odd) < 0
 }
 
 func (g *guess) world(side int) World { return []World{g.first, g.second}[side] }
@@ -115,6 +154,7 @@ func times() *regexp.Regexp {
 		`\b` + months + `[ ]+[0-9]{1,2}\b(?:,? [0-9]{4}\b)?`,
 		`\b[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]+)?)?(?:\s*[AP]M)?\b`,
 		`\b[0-9]+(?:[.][0-9]+)?\s?(?:ns|us|µs|ms|s|secs?|seconds)\b`,
+		`\b(?i:[mun]s|µs|[mun]?sec|tv_u?n?sec|(?:milli|micro|nano)(?:s|seconds?))["']?[ \t]*[:=][ \t]*["']?[0-9]+(?:[.][0-9]+)?\b`,
 	}, "|") + `)`)
 }
 
