@@ -25,6 +25,10 @@ type Hasher struct {
 	SHA256 bool
 	// Workers bounds how many files are read at once; 0 means one per CPU.
 	Workers int
+	// Read is told of every piece that was read of a file, by several goroutines at
+	// once, but for what is hashed on all processors: large files without SHA256.
+	// nil means nobody wants to know.
+	Read func(bytes int)
 }
 
 // Sum reads the content of every entry below the folder dir of root and sets
@@ -73,6 +77,9 @@ func (h Hasher) each(ctx context.Context, root *os.Root, dir string, n int, do f
 	for range min(workers, max(1, n/16)) {
 		group.Go(func() error {
 			one := newOne(base, h.SHA256)
+			if h.Read != nil {
+				one.told = h.Read
+			}
 			for {
 				i := int(next.Add(1)) - 1
 				if i >= n {
@@ -97,10 +104,11 @@ type one struct {
 	base       *base
 	blake, sha *digest.Hash
 	buf        []byte
+	told       func(bytes int)
 }
 
 func newOne(base *base, both bool) *one {
-	o := &one{base: base, blake: digest.NewHash(digest.BLAKE3), buf: make([]byte, 256<<10)}
+	o := &one{base: base, blake: digest.NewHash(digest.BLAKE3), buf: make([]byte, 256<<10), told: func(int) {}}
 	if both {
 		o.sha = digest.NewHash(digest.SHA256)
 	}
@@ -162,6 +170,9 @@ func (o *one) read(ctx context.Context, f *file, size int64, e *Entry) error {
 			_, _ = o.sha.Write(o.buf[:n])
 		}
 		e.Size += int64(n)
+		if n > 0 {
+			o.told(n)
+		}
 		// Fewer bytes than asked for, and as many as there should be, are the
 		// end: asking again is half of what a small file costs.
 		if n == 0 || n < len(o.buf) && e.Size == size {

@@ -50,7 +50,8 @@ func (w *walk) collect(ctx context.Context, folder string) (tree.Found, error) {
 	if files != 0 {
 		return tree.Found{}, fmt.Errorf("the staging folder holds %d files that no output names", files)
 	}
-	if err := (tree.Hasher{SHA256: true}).SumMissing(ctx, staging, left); err != nil {
+	m := w.newMeter("hashing outputs", left)
+	if err := (tree.Hasher{SHA256: true, Read: m.add}).SumMissing(ctx, staging, left); err != nil {
 		return tree.Found{}, fmt.Errorf("reading outputs: %w", err)
 	}
 	if err := w.refuseSecretNames(left.Entries); err != nil {

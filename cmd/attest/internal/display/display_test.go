@@ -54,7 +54,7 @@ func TestPlain(t *testing.T) {
 	want := `[RUN] lint (process)
 lint | fine
 [RUN] build (container)
-build: pulling golang:1.26
+build: pulling golang:1.26, 2 B
 build | compiling
 lint | no end
 [OK] lint (0.1s)

@@ -25,6 +25,7 @@ type plain struct {
 // activity is what a step does before and after its command.
 type activity struct {
 	text  string
+	bytes int64 // how many in all; 0 where it is not known
 	began time.Time
 	said  bool
 }
@@ -53,6 +54,9 @@ func (p *plain) Emit(e event.Event) {
 		}
 		if a := p.doing[b.Step]; a == nil || a.text != b.Doing {
 			p.doing[b.Step] = &activity{text: b.Doing, began: e.Time}
+		}
+		if b.Unit == "bytes" {
+			p.doing[b.Step].bytes = b.Total
 		}
 	case event.StepLog:
 		p.mention(b.Step, e.Time)
@@ -95,7 +99,11 @@ func (p *plain) mention(step string, now time.Time) {
 	if a := p.doing[step]; a != nil && !a.said && a.text != executor.Running && now.Sub(a.began) >= worthALine {
 		a.said = true
 		p.begin(step)
-		p.line("%s", p.style.dim.Render(step+": "+Message(a.text)))
+		text := step + ": " + Message(a.text)
+		if a.bytes > 0 {
+			text += ", " + Size(a.bytes)
+		}
+		p.line("%s", p.style.dim.Render(text))
 	}
 }
 
