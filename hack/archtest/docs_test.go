@@ -50,6 +50,28 @@ func documents(t *testing.T, ending string) []string {
 	return found
 }
 
+// TestDecisionsAreShortAndInOrder keeps ARCHITECTURE.md's table something to read: a
+// decision, its reason, and the figure that decided. Measurements at length belong in
+// the message of the commit.
+func TestDecisionsAreShortAndInOrder(t *testing.T) {
+	const most = 700 // bytes
+	_, table, _ := strings.Cut(read(t, filepath.Join(loaded(t).root, "ARCHITECTURE.md")), "\n## Decisions\n")
+	table, _, _ = strings.Cut(table, "\n## ")
+	last := ""
+	for _, row := range regexp.MustCompile(`(?m)^\| (\d{4}-\d\d-\d\d) \| (.*)$`).FindAllStringSubmatch(table, -1) {
+		if row[1] < last {
+			t.Errorf("of %s, below one of %s: %s", row[1], last, row[2])
+		}
+		if len(row[2]) > most {
+			t.Errorf("%d bytes: %s", len(row[2]), row[2])
+		}
+		last = row[1]
+	}
+	if last == "" {
+		t.Error("there are no decisions")
+	}
+}
+
 // TestArchitectureNamesEveryPackage keeps the map complete.
 func TestArchitectureNamesEveryPackage(t *testing.T) {
 	prog := loaded(t)
