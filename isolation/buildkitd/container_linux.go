@@ -19,7 +19,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/moby/buildkit/executor"
 	gatewayapi "github.com/moby/buildkit/frontend/gateway/pb"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
@@ -41,8 +40,7 @@ const (
 // container is one container, run once by an OCI runtime.
 type container struct {
 	runtime string
-	id      string
-	bundle  string // its folder: config.json, and what the runtime writes
+	bundle  bundle // with config.json, and what the runtime writes
 	// confined says that it has no network, or a recorded one, and no sockets that
 	// reach beyond it.
 	confined bool
@@ -54,10 +52,10 @@ func (c container) write(spec *specs.Spec) error {
 	if err != nil {
 		return fmt.Errorf("encoding the container's description: %w", err)
 	}
-	return os.WriteFile(filepath.Join(c.bundle, "config.json"), text, 0o600)
+	return os.WriteFile(c.path("config.json"), text, 0o600)
 }
 
-func (c container) path(name string) string { return filepath.Join(c.bundle, name) }
+func (c container) path(name string) string { return filepath.Join(c.bundle.dir, name) }
 
 // command is a call of the runtime.
 func (c container) command(args ...string) *exec.Cmd {
@@ -70,15 +68,13 @@ func (c container) command(args ...string) *exec.Cmd {
 
 // run runs the container until its process ends, or ctx does, when everything
 // in the container is killed. It leaves nothing behind either way.
-func (c container) run(ctx context.Context, process executor.ProcessInfo, started chan<- struct{}) error {
-	cmd := c.command("run", "--bundle", c.bundle, "--pid-file", c.path("pid"), c.id)
-	cmd.Stdout, cmd.Stderr = process.Stdout, process.Stderr
+func (c container) run(ctx context.Context, st step) error {
+	cmd := c.command("run", "--bundle", c.bundle.dir, "--pid-file", c.path("pid"), c.bundle.id)
+	cmd.Stdout, cmd.Stderr = st.process.Stdout, st.process.Stderr
 	if err := c.start(cmd); err != nil {
 		return fmt.Errorf("starting %s: %w", c.runtime, err)
 	}
-	if started != nil {
-		close(started)
-	}
+	st.begun()
 	ended, killed := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(killed)
@@ -91,7 +87,7 @@ func (c container) run(ctx context.Context, process executor.ProcessInfo, starte
 	err := cmd.Wait()
 	close(ended)
 	<-killed
-	return c.outcome(ctx, err, process.Meta.ValidExitCodes)
+	return c.outcome(ctx, err, st.process.Meta.ValidExitCodes)
 }
 
 // start starts the runtime, and with it the container, under what confines it: a
@@ -129,7 +125,7 @@ func (c container) kill(runtime *os.Process, ended <-chan struct{}) {
 			return
 		case <-deadline:
 			_ = runtime.Kill()
-			_ = c.command("delete", "--force", c.id).Run()
+			_ = c.command("delete", "--force", c.bundle.id).Run()
 			return
 		case <-tick.C: // the container may not have been made yet
 		}

@@ -42,9 +42,10 @@ func takeSettings(meta *executor.Meta) (*vm.Settings, error) {
 
 // runMachine runs in a virtual machine what would be a container. The client
 // learns from the progress what the machine is, when the command begins.
-func (s *steps) runMachine(ctx context.Context, spec *specs.Spec, settings vm.Settings, process executor.ProcessInfo, started chan<- struct{}) error {
+func (s *steps) runMachine(ctx context.Context, spec *specs.Spec, st step) error {
+	process := st.process
 	run := vm.Run{
-		Spec: spec, Settings: settings, Network: process.Meta.NetMode != pb.NetMode_NONE,
+		Spec: spec, Settings: *st.machine, Network: process.Meta.NetMode != pb.NetMode_NONE,
 		Stdout: process.Stdout, Stderr: process.Stderr,
 	}
 	switch {
@@ -64,9 +65,7 @@ func (s *steps) runMachine(ctx context.Context, spec *specs.Spec, settings vm.Se
 	}
 	run.Started = func(facts vm.Facts) {
 		_ = progress.OneOff(ctx, facts.String())(nil)
-		if started != nil {
-			close(started)
-		}
+		st.begun()
 	}
 	run.Met = func(limit string) { tellLimit(ctx, limit) }
 	code, err := s.machines.Run(ctx, run)

@@ -17,7 +17,6 @@ import (
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	rules "github.com/attest-pipeline/attest/isolation/egress"
-	"github.com/attest-pipeline/attest/isolation/vm"
 )
 
 // recordedNetworks makes the networks of steps whose network is recorded: a
@@ -94,13 +93,12 @@ func (s *steps) network(ctx context.Context, meta executor.Meta) (network.Namesp
 // runRecorded is run for a step whose network is recorded. What BuildKit is
 // told of the step's requests is either all of them, or that something is
 // missing. Of a step that failed BuildKit tells nobody; then the progress does.
-func (s *steps) runRecorded(ctx context.Context, root executor.Mount, mounts []executor.Mount, process executor.ProcessInfo,
-	machine *vm.Settings, started chan<- struct{},
-) error {
-	asked := process.Meta.Proxy
+func (s *steps) runRecorded(ctx context.Context, st step) error {
+	meta := &st.process.Meta
+	asked := meta.Proxy
 	log := newFetchLog(asked.Policy)
-	process.Meta.Proxy = &network.ProxyConfig{Policy: log, Capture: log.capture, EgressMode: process.Meta.NetMode}
-	err := s.run(ctx, root, mounts, process, machine, started)
+	meta.Proxy = &network.ProxyConfig{Policy: log, Capture: log.capture, EgressMode: meta.NetMode}
+	err := s.run(ctx, st)
 	log.handOver(asked.Capture)
 	if err != nil {
 		for _, report := range rules.Reports(answers(asked.Capture)) {
@@ -125,13 +123,13 @@ func answers(c *network.ProxyCapture) []rules.Answer {
 // furnish gives a container with a recorded network what it reaches the proxy
 // by: its address, and trust in the certificates by which it stands in for
 // servers. Other networks need nothing.
-func furnish(spec *specs.Spec, namespace network.Namespace, bundle, rootfs string) error {
+func furnish(spec *specs.Spec, namespace network.Namespace, b bundle) error {
 	proxy, ok := namespace.(network.ProxyNamespace)
 	if !ok {
 		return nil
 	}
 	spec.Process.Env = executor.ReplaceEnv(spec.Process.Env, proxy.ProxyEnv())
-	if err := trustProxy(spec, proxy.ProxyCACert(), bundle, rootfs); err != nil {
+	if err := trustProxy(spec, proxy.ProxyCACert(), b.dir, b.rootfs()); err != nil {
 		return fmt.Errorf("making the step trust the proxy: %w", err)
 	}
 	return nil

@@ -45,6 +45,32 @@ type steps struct {
 	machines   *vm.Host
 }
 
+// step is a process of a step, as BuildKit asks for it.
+type step struct {
+	root    executor.Mount
+	mounts  []executor.Mount
+	process executor.ProcessInfo
+	machine *vm.Settings    // what it runs in; nil for a container
+	started chan<- struct{} // closed when its command runs; nil where nobody waits for that
+}
+
+// confined reports whether nothing of this host may be reached but by the proxy.
+func (st step) confined() bool {
+	return st.process.Meta.NetMode == pb.NetMode_NONE || st.process.Meta.Proxy != nil
+}
+
+// begun says that the command runs.
+func (st step) begun() {
+	if st.started != nil {
+		close(st.started)
+	}
+}
+
+// bundle is the folder of one running container.
+type bundle struct{ id, dir string }
+
+func (b bundle) rootfs() string { return filepath.Join(b.dir, "rootfs") }
+
 // Run runs one process in a container and waits for it.
 func (s *steps) Run(ctx context.Context, id string, root executor.Mount, mounts []executor.Mount,
 	process executor.ProcessInfo, started chan<- struct{},
@@ -60,10 +86,12 @@ func (s *steps) Run(ctx context.Context, id string, root executor.Mount, mounts 
 	case talks:
 		process.Meta.Hostname = hostname
 		return s.containers.Run(ctx, id, root, mounts, process, started)
-	case process.Meta.Proxy != nil:
-		return nil, s.runRecorded(ctx, root, mounts, process, machine, started)
 	}
-	return nil, s.run(ctx, root, mounts, process, machine, started)
+	st := step{root: root, mounts: mounts, process: process, machine: machine, started: started}
+	if process.Meta.Proxy != nil {
+		return nil, s.runRecorded(ctx, st)
+	}
+	return nil, s.run(ctx, st)
 }
 
 // Exec runs another process in a container that is not a step's.
@@ -71,38 +99,38 @@ func (s *steps) Exec(ctx context.Context, id string, process executor.ProcessInf
 	return s.containers.Exec(ctx, id, process)
 }
 
-// run runs a step in a container, or in the machine unless that is nil.
-func (s *steps) run(ctx context.Context, root executor.Mount, mounts []executor.Mount, process executor.ProcessInfo,
-	machine *vm.Settings, started chan<- struct{},
-) (err error) {
-	world := worldOf(process.Meta.Hostname)
-	process.Meta.Hostname = world.hostname
+// run runs a step in a container, or in its machine.
+func (s *steps) run(ctx context.Context, st step) (err error) {
+	meta := &st.process.Meta
+	world := worldOf(meta.Hostname)
+	meta.Hostname = world.hostname
 	id := identity.NewID()
-	bundle := filepath.Join(s.dir, id)
-	if err := os.MkdirAll(filepath.Join(bundle, "rootfs"), 0o711); err != nil {
+	b := bundle{id: id, dir: filepath.Join(s.dir, id)}
+	if err := os.MkdirAll(b.rootfs(), 0o711); err != nil {
 		return err
 	}
 	defer func() {
 		// Never through a mount that could not be undone.
-		if os.Remove(filepath.Join(bundle, "rootfs")) == nil {
-			os.RemoveAll(bundle)
+		if os.Remove(b.rootfs()) == nil {
+			os.RemoveAll(b.dir)
 		}
 	}()
 
-	rootfs, release, err := mountRoot(ctx, root, filepath.Join(bundle, "rootfs"))
+	release, err := mountRoot(ctx, st.root, b.rootfs())
 	if err != nil {
 		return err
 	}
 	// The mount points that the runtime makes are no part of the result.
-	clean := executor.MountStubsCleaner(context.WithoutCancel(ctx), rootfs, mounts, process.Meta.RemoveMountStubsRecursive)
+	clean := executor.MountStubsCleaner(context.WithoutCancel(ctx), b.rootfs(), st.mounts, meta.RemoveMountStubsRecursive)
 	defer func() {
 		clean()
 		err = errors.Join(err, release())
 	}()
 
 	var report string
-	process.Meta.Env, report = takeReport(process.Meta.Env)
-	spec, done, err := s.spec(ctx, id, bundle, rootfs, root.Readonly, world.order(mounts, bundle), process.Meta)
+	meta.Env, report = takeReport(meta.Env)
+	st.mounts = world.order(st.mounts, b.dir)
+	spec, done, err := s.spec(ctx, b, st)
 	if err != nil {
 		return err
 	}
@@ -110,11 +138,10 @@ func (s *steps) run(ctx context.Context, root executor.Mount, mounts []executor.
 	guarded, stop := diskspace.Guard(ctx, filepath.Dir(s.dir))
 	defer stop()
 	world.apply(spec, s.bounds)
-	if machine != nil {
-		err = s.runMachine(guarded, spec, *machine, process, started)
+	if st.machine != nil {
+		err = s.runMachine(guarded, spec, st)
 	} else {
-		confined := process.Meta.NetMode == pb.NetMode_NONE || process.Meta.Proxy != nil
-		err = s.runContainer(guarded, container{runtime: s.runtime, id: id, bundle: bundle, confined: confined}, spec, process, started)
+		err = s.runContainer(guarded, container{runtime: s.runtime, bundle: b, confined: st.confined()}, spec, st)
 	}
 	if err == nil && report != "" {
 		err = writeReport(spec, report)
@@ -124,14 +151,14 @@ func (s *steps) run(ctx context.Context, root executor.Mount, mounts []executor.
 
 // runContainer runs a container of the runtime. The client learns from the progress
 // which limits one that failed has met.
-func (s *steps) runContainer(ctx context.Context, c container, spec *specs.Spec, process executor.ProcessInfo, started chan<- struct{}) error {
+func (s *steps) runContainer(ctx context.Context, c container, spec *specs.Spec, st step) error {
 	memory, err := s.bounds.watchMemory(spec)
 	if err != nil {
 		return err
 	}
 	forks := s.bounds.watchForks(spec)
 	if err = c.write(spec); err == nil {
-		err = c.run(ctx, process, started)
+		err = c.run(ctx, st)
 	}
 	if memory.end(err != nil) {
 		tellLimit(ctx, pipeline.LimitMemory)
@@ -148,52 +175,52 @@ func tellLimit(ctx context.Context, name string) {
 }
 
 // mountRoot mounts a step's root file system at path. release undoes it.
-func mountRoot(ctx context.Context, root executor.Mount, path string) (rootfs string, release func() error, err error) {
+func mountRoot(ctx context.Context, root executor.Mount, path string) (release func() error, err error) {
 	mountable, err := root.Src.Mount(ctx, false)
 	if err != nil {
-		return "", nil, fmt.Errorf("preparing the root file system: %w", err)
+		return nil, fmt.Errorf("preparing the root file system: %w", err)
 	}
 	mounts, unmount, err := mountable.Mount()
 	if err != nil {
-		return "", nil, fmt.Errorf("preparing the root file system: %w", err)
+		return nil, fmt.Errorf("preparing the root file system: %w", err)
 	}
 	if unmount == nil {
 		unmount = func() error { return nil }
 	}
 	if err := mount.All(mounts, path); err != nil {
-		return "", nil, errors.Join(fmt.Errorf("mounting the root file system: %w", err), unmount())
+		return nil, errors.Join(fmt.Errorf("mounting the root file system: %w", err), unmount())
 	}
-	return path, func() error { return errors.Join(mount.Unmount(path, 0), unmount()) }, nil
+	return func() error { return errors.Join(mount.Unmount(path, 0), unmount()) }, nil
 }
 
 // spec says what the container is like. done releases its mounts.
-func (s *steps) spec(ctx context.Context, id, bundle, rootfs string, readonly bool, mounts []executor.Mount, meta executor.Meta,
-) (spec *specs.Spec, done func(), err error) {
+func (s *steps) spec(ctx context.Context, b bundle, st step) (spec *specs.Spec, done func(), err error) {
+	meta := st.process.Meta
 	namespace, err := s.network(ctx, meta)
 	if err != nil {
 		return nil, nil, err
 	}
-	files, err := writeNetworkFiles(bundle, meta)
+	files, err := writeNetworkFiles(b.dir, meta)
 	if err != nil {
 		return nil, nil, errors.Join(err, namespace.Close())
 	}
-	uid, gid, groups, err := oci.GetUser(rootfs, meta.User)
+	uid, gid, groups, err := oci.GetUser(b.rootfs(), meta.User)
 	if err != nil {
 		return nil, nil, errors.Join(err, namespace.Close())
 	}
-	if err := makeWorkingDir(rootfs, meta.Cwd, int(uid), int(gid)); err != nil {
+	if err := makeWorkingDir(b.rootfs(), meta.Cwd, int(uid), int(gid)); err != nil {
 		return nil, nil, errors.Join(err, namespace.Close())
 	}
-	spec, unmount, err := oci.GenerateSpec(ctx, meta, mounts, id, files.resolvConf, files.hosts, namespace,
+	spec, unmount, err := oci.GenerateSpec(ctx, meta, st.mounts, b.id, files.resolvConf, files.hosts, namespace,
 		s.cgroup, oci.ProcessSandbox, nil, "", false, "", nil,
 		oci.WithUIDGID(uid, gid, groups), containerdoci.WithCapabilities(capabilities()))
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("describing the container: %w", err), namespace.Close())
 	}
-	spec.Root.Path = rootfs
-	spec.Root.Readonly = readonly || meta.ReadonlyRootFS
+	spec.Root.Path = b.rootfs()
+	spec.Root.Readonly = st.root.Readonly || meta.ReadonlyRootFS
 	harden(spec)
-	if err := errors.Join(s.bounds.apply(spec, meta), furnish(spec, namespace, bundle, rootfs)); err != nil {
+	if err := errors.Join(s.bounds.apply(spec, meta), furnish(spec, namespace, b)); err != nil {
 		unmount()
 		return nil, nil, errors.Join(err, namespace.Close())
 	}
