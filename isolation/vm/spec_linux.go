@@ -30,28 +30,13 @@ func order(spec *specs.Spec, settings Settings) (o guest.Order, hostMounts []spe
 	}
 	o = guest.Order{
 		Args: p.Args, Env: p.Env, Dir: p.Cwd, Hostname: spec.Hostname,
-		UID: int(p.User.UID), GID: int(p.User.GID), Umask: 0o022,
-		NoNewPrivileges: p.NoNewPrivileges,
-		Memory:          settings.Memory, PIDs: settings.PIDs,
+		Memory: settings.Memory, PIDs: settings.PIDs,
 	}
-	if p.User.Umask != nil {
-		o.Umask = int(*p.User.Umask)
-	}
-	for _, g := range p.User.AdditionalGids {
-		o.Groups = append(o.Groups, int(g))
+	if o.Rights, err = rights(p, settings); err != nil {
+		return o, nil, err
 	}
 	if spec.Linux != nil {
 		o.Masked, o.ReadonlyPaths = spec.Linux.MaskedPaths, spec.Linux.ReadonlyPaths
-	}
-	if err := setCapabilities(&o, p.Capabilities); err != nil {
-		return o, nil, err
-	}
-	if o.Rlimits, err = rlimits(p.Rlimits); err != nil {
-		return o, nil, err
-	}
-	if settings.FileSize > 0 {
-		size := uint64(settings.FileSize)
-		o.Rlimits = append(o.Rlimits, guest.Rlimit{Kind: unix.RLIMIT_FSIZE, Soft: size, Hard: size})
 	}
 	files, mounts, err := takeFiles(spec.Mounts)
 	if err != nil {
@@ -146,8 +131,30 @@ func mountOptions(options []string) (flags uintptr, data string, err error) {
 	return flags, strings.Join(rest, ","), nil
 }
 
+// rights are whose the process is, and what it may.
+func rights(p *specs.Process, settings Settings) (r guest.Rights, err error) {
+	r = guest.Rights{UID: int(p.User.UID), GID: int(p.User.GID), Umask: 0o022, NoNewPrivileges: p.NoNewPrivileges}
+	if p.User.Umask != nil {
+		r.Umask = int(*p.User.Umask)
+	}
+	for _, g := range p.User.AdditionalGids {
+		r.Groups = append(r.Groups, int(g))
+	}
+	if err := setCapabilities(&r, p.Capabilities); err != nil {
+		return r, err
+	}
+	if r.Rlimits, err = rlimits(p.Rlimits); err != nil {
+		return r, err
+	}
+	if settings.FileSize > 0 {
+		size := uint64(settings.FileSize)
+		r.Rlimits = append(r.Rlimits, guest.Rlimit{Kind: unix.RLIMIT_FSIZE, Soft: size, Hard: size})
+	}
+	return r, nil
+}
+
 // setCapabilities fills in the sets; without any the process has none.
-func setCapabilities(o *guest.Order, sets *specs.LinuxCapabilities) error {
+func setCapabilities(r *guest.Rights, sets *specs.LinuxCapabilities) error {
 	if sets == nil {
 		return nil
 	}
@@ -156,11 +163,11 @@ func setCapabilities(o *guest.Order, sets *specs.LinuxCapabilities) error {
 		names []string
 		bits  *uint64
 	}{
-		{sets.Bounding, &o.Bounding},
-		{sets.Effective, &o.Effective},
-		{sets.Permitted, &o.Permitted},
-		{sets.Inheritable, &o.Inheritable},
-		{sets.Ambient, &o.Ambient},
+		{sets.Bounding, &r.Bounding},
+		{sets.Effective, &r.Effective},
+		{sets.Permitted, &r.Permitted},
+		{sets.Inheritable, &r.Inheritable},
+		{sets.Ambient, &r.Ambient},
 	} {
 		for _, name := range set.names {
 			number := slices.Index(known, name)

@@ -37,11 +37,11 @@ func TestOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got.Bounding != 1<<unix.CAP_CHOWN|1<<unix.CAP_SYSLOG || got.Effective != 1<<unix.CAP_KILL || got.Permitted != 0 {
-		t.Errorf("capabilities %x %x %x", got.Bounding, got.Effective, got.Permitted)
+	if got.Rights.Bounding != 1<<unix.CAP_CHOWN|1<<unix.CAP_SYSLOG || got.Rights.Effective != 1<<unix.CAP_KILL || got.Rights.Permitted != 0 {
+		t.Errorf("capabilities %x %x %x", got.Rights.Bounding, got.Rights.Effective, got.Rights.Permitted)
 	}
-	if want := []guest.Rlimit{{Kind: unix.RLIMIT_CORE, Soft: 4, Hard: 5}, {Kind: unix.RLIMIT_FSIZE, Soft: 8, Hard: 8}}; !slices.Equal(got.Rlimits, want) {
-		t.Errorf("limits %v, want %v", got.Rlimits, want)
+	if want := []guest.Rlimit{{Kind: unix.RLIMIT_CORE, Soft: 4, Hard: 5}, {Kind: unix.RLIMIT_FSIZE, Soft: 8, Hard: 8}}; !slices.Equal(got.Rights.Rlimits, want) {
+		t.Errorf("limits %v, want %v", got.Rights.Rlimits, want)
 	}
 	if want := []guest.Mount{
 		{Type: "proc", Source: "proc", Target: "/proc", Flags: unix.MS_NOSUID | unix.MS_NOEXEC | unix.MS_NODEV},
@@ -52,7 +52,7 @@ func TestOrder(t *testing.T) {
 	if len(outside) != 1 || outside[0].Destination != "/etc/hosts" {
 		t.Errorf("mounts of the host: %v", outside)
 	}
-	if !got.NoNewPrivileges || got.UID != 1 || got.GID != 2 || !slices.Equal(got.Groups, []int{3}) || got.Memory != 6 || got.PIDs != 7 {
+	if !got.Rights.NoNewPrivileges || got.Rights.UID != 1 || got.Rights.GID != 2 || !slices.Equal(got.Rights.Groups, []int{3}) || got.Memory != 6 || got.PIDs != 7 {
 		t.Errorf("got %+v", got)
 	}
 }

@@ -20,15 +20,8 @@ const RootTag = "root"
 type Order struct {
 	Args, Env []string
 	Dir       string // absolute
-	UID, GID  int
-	Groups    []int
-	Umask     int
-	// Bounding and the others are the capability sets, as bits.
-	Bounding, Effective, Permitted, Inheritable, Ambient uint64
-
-	NoNewPrivileges bool
-	Rlimits         []Rlimit
-	Hostname        string
+	Rights    Rights
+	Hostname  string
 	// Mounts are file systems of the guest's own, in this order; what the host
 	// mounts is already part of the shared tree.
 	Mounts []Mount
@@ -51,6 +44,17 @@ type Order struct {
 	Seed string
 	// Network has the guest bring up its network device, which the host made.
 	Network bool
+}
+
+// Rights are whose the command is, and what it may.
+type Rights struct {
+	UID, GID int
+	Groups   []int
+	Umask    int
+	// Bounding and the others are the capability sets, as bits.
+	Bounding, Effective, Permitted, Inheritable, Ambient uint64
+	NoNewPrivileges                                      bool
+	Rlimits                                              []Rlimit
 }
 
 // Rlimit is one resource limit.

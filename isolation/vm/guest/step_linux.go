@@ -33,7 +33,7 @@ func becomeStep() int {
 		err = o.makeContainer()
 	}
 	if err == nil {
-		err = o.confine()
+		err = o.Rights.confine()
 	}
 	if err == nil && o.Seed != "" {
 		err = handOver(seedFile)
@@ -93,55 +93,55 @@ func (o Order) find(name string) (string, error) {
 	return "", &os.PathError{Op: "exec", Path: name, Err: found}
 }
 
-// confine gives up what the order does not grant.
-func (o Order) confine() error {
-	for _, l := range o.Rlimits {
+// confine gives up what is not granted.
+func (r Rights) confine() error {
+	for _, l := range r.Rlimits {
 		if err := unix.Setrlimit(l.Kind, &unix.Rlimit{Cur: l.Soft, Max: l.Hard}); err != nil {
 			return fmt.Errorf("setting resource limit %d: %w", l.Kind, err)
 		}
 	}
-	unix.Umask(o.Umask)
-	if o.NoNewPrivileges {
+	unix.Umask(r.Umask)
+	if r.NoNewPrivileges {
 		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 			return fmt.Errorf("forbidding new privileges: %w", err)
 		}
 	}
 	for c := range 64 {
-		if o.Bounding&(1<<c) != 0 {
+		if r.Bounding&(1<<c) != 0 {
 			continue
 		}
 		if err := unix.Prctl(unix.PR_CAPBSET_DROP, uintptr(c), 0, 0, 0); err != nil && !errors.Is(err, unix.EINVAL) {
 			return fmt.Errorf("dropping capability %d: %w", c, err)
 		}
 	}
-	return o.changeUser()
+	return r.changeUser()
 }
 
 // changeUser becomes the command's user, with no capability but the granted.
-func (o Order) changeUser() error {
+func (r Rights) changeUser() error {
 	if err := unix.Prctl(unix.PR_SET_KEEPCAPS, 1, 0, 0, 0); err != nil {
 		return err
 	}
 	// Of this thread alone, which is the one that becomes the command.
-	groups := make([]uint32, 0, len(o.Groups)+1)
-	for _, g := range o.Groups {
+	groups := make([]uint32, 0, len(r.Groups)+1)
+	for _, g := range r.Groups {
 		groups = append(groups, uint32(g))
 	}
 	if err := setgroups(groups); err != nil {
 		return fmt.Errorf("setting the groups: %w", err)
 	}
-	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESGID, uintptr(o.GID), uintptr(o.GID), uintptr(o.GID)); errno != 0 {
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESGID, uintptr(r.GID), uintptr(r.GID), uintptr(r.GID)); errno != 0 {
 		return fmt.Errorf("setting the group: %w", errno)
 	}
-	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, uintptr(o.UID), uintptr(o.UID), uintptr(o.UID)); errno != 0 {
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, uintptr(r.UID), uintptr(r.UID), uintptr(r.UID)); errno != 0 {
 		return fmt.Errorf("setting the user: %w", errno)
 	}
 	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	half := func(shift int) unix.CapUserData {
 		return unix.CapUserData{
-			Effective:   uint32(o.Effective >> shift),
-			Permitted:   uint32(o.Permitted >> shift),
-			Inheritable: uint32(o.Inheritable >> shift),
+			Effective:   uint32(r.Effective >> shift),
+			Permitted:   uint32(r.Permitted >> shift),
+			Inheritable: uint32(r.Inheritable >> shift),
 		}
 	}
 	data := [2]unix.CapUserData{half(0), half(32)}
@@ -149,7 +149,7 @@ func (o Order) changeUser() error {
 		return fmt.Errorf("setting the capabilities: %w", err)
 	}
 	for c := range 64 {
-		if o.Ambient&(1<<c) == 0 {
+		if r.Ambient&(1<<c) == 0 {
 			continue
 		}
 		if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, uintptr(c), 0, 0); err != nil {
