@@ -120,7 +120,7 @@ func (p *parser) level(t *top, d *draft) {
 		d.Network = NetworkNone
 	}
 	if !hasImage {
-		d.Image = t.Image
+		d.Image, d.ImagePos = t.Image, t.imagePos
 		if !t.seen["image"] {
 			p.report(p.at(isolation.value), "isolation: "+d.isolation+" needs an image", "add image: name:tag to the step or the pipeline")
 		}

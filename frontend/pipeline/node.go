@@ -83,12 +83,27 @@ var habits = map[string][]string{
 	"cpus":         {"cpu", "cores"},
 }
 
+// forms are what mappings look like that people write as lists or words.
+var forms = map[string]string{
+	"env":         "{NAME: value}",
+	"secrets":     "{NAME: {env: NAME}}",
+	"caches":      "{NAME: /path/in/the/step}",
+	"limits":      "{memory: 2GiB}",
+	"attestation": "{type: build}",
+}
+
 // fields returns the keys of a mapping in order, having reported what is no
 // mapping, a key that stands in it twice and a key that is no plain word.
 func (p *parser) fields(f field, what string) []field {
 	n := f.value
 	if n.Kind != yaml.MappingNode {
-		p.wrongType(f, what+" must be a mapping of keys to values")
+		var hints []string
+		if form := forms[what]; form != "" {
+			hints = []string{"write " + what + ": " + form}
+		} else if name, ok := strings.CutPrefix(what, "step "); ok && n.Kind == yaml.ScalarNode {
+			hints = []string{"what a step runs stands below run: " + name + ": {run: ...}"}
+		}
+		p.wrongType(f, what+" must be a mapping of keys to values", hints...)
 		return nil
 	}
 	if !p.untagged(n) || !p.spend(n) {

@@ -154,6 +154,7 @@ type Step struct {
 	PassEnv    []string
 	WorkingDir string // slash-separated, relative, "." by default
 	Image      string // empty for a process step
+	ImagePos   source.Pos
 	Isolation  Isolation
 	Network    Network
 	// NetworkAllow are the only hosts that a recorded network reaches, ordered:

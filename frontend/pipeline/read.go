@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/attest-pipeline/attest/frontend/source"
 )
 
 // top is a pipeline while it is being read.
@@ -17,6 +19,8 @@ type top struct {
 	limits placedLimits
 	steps  []draft
 	seen   map[string]bool // keys that were there
+
+	imagePos source.Pos
 }
 
 // keysOf are the tables of keys, one for each mapping of the format.
@@ -26,7 +30,7 @@ var (
 		{"name", func(p *parser, f field, t *top) { t.Name, _ = p.name(f, "name") }},
 		{"description", func(p *parser, f field, t *top) { t.Description, _ = p.text(f) }},
 		{"env", func(p *parser, f field, t *top) { t.env = p.env(f) }},
-		{"image", func(p *parser, f field, t *top) { t.Image = p.image(f) }},
+		{"image", func(p *parser, f field, t *top) { t.Image, t.imagePos = p.image(f), p.at(f.value) }},
 		{"limits", func(p *parser, f field, t *top) { readMapping(p, f, "limits", limitKeys, &t.limits) }},
 		{"attestation", func(p *parser, f field, t *top) {
 			readMapping(p, f, "attestation", attestationKeys, &t.Attestation)

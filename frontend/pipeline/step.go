@@ -31,7 +31,7 @@ var (
 		{"env", func(p *parser, f field, d *draft) { d.env = p.env(f) }},
 		{"pass_env", readPassEnv},
 		{"working_dir", readWorkingDir},
-		{"image", func(p *parser, f field, d *draft) { d.Image = p.image(f) }},
+		{"image", func(p *parser, f field, d *draft) { d.Image, d.ImagePos = p.image(f), p.at(f.value) }},
 		{"isolation", func(p *parser, f field, d *draft) {
 			d.isolation, _ = p.choice(f, []string{string(Process), string(Container), string(VM)})
 		}},

@@ -20,8 +20,10 @@ import (
 type StepError struct {
 	Step string
 	// Pos is the place in attest.yaml that the trouble belongs to: the step's
-	// command, an input pattern, or the pattern of a missing output.
+	// command or image, an input pattern, or the pattern of a missing output.
 	Pos source.Pos
+	// Snippet is the line there.
+	Snippet string
 	// ExitCode is the command's; 0 where the command was not what failed.
 	ExitCode int
 	TimedOut bool
@@ -152,9 +154,14 @@ func (w *walk) asStepError(err error) *StepError {
 		e = &StepError{Err: err}
 	}
 	e.Step, e.Pos = w.step.Name, w.step.RunPos
-	if all := source.All(e.Err); len(all) > 0 {
+	var image *executor.ImageError
+	switch all := source.All(e.Err); {
+	case len(all) > 0:
 		e.Pos = all[0].Pos
+	case errors.As(err, &image):
+		e.Pos = w.step.ImagePos
 	}
+	e.Snippet = w.run.Plan.Pipeline.File.Line(e.Pos.Line)
 	if w.log != nil {
 		e.Tail = w.log.lastLines()
 	}

@@ -78,12 +78,11 @@ func describe(err error) problem {
 	var step *engine.StepError
 	if errors.As(err, &step) {
 		p.Step = step.Step
-		p.place(step.Pos)
+		p.place(&source.Error{Pos: step.Pos, Snippet: step.Snippet})
 	}
 	var src *source.Error
 	if errors.As(err, &src) {
-		p.place(src.Pos)
-		p.Snippet, p.caret = src.Snippet, src.Caret()
+		p.place(src)
 		p.Hints = append(p.Hints, src.Hints...)
 		// The place stands before everything else, once.
 		p.Message = strings.Replace(p.Message, src.Error(), src.Msg, 1)
@@ -99,9 +98,11 @@ func describe(err error) problem {
 	return p
 }
 
-func (p *problem) place(pos source.Pos) {
-	if pos.File != "" {
-		p.File, p.Line, p.Column = pos.File, pos.Line, pos.Column
+// place takes over where an error belongs to.
+func (p *problem) place(at *source.Error) {
+	if at.Pos.File != "" {
+		p.File, p.Line, p.Column = at.Pos.File, at.Pos.Line, at.Pos.Column
+		p.Snippet, p.caret = at.Snippet, at.Caret()
 	}
 }
 
