@@ -24,6 +24,7 @@ func (configCmd) Help() string {
 type configSetCmd struct {
 	Key   string `arg:"" help:"Name of the setting."`
 	Value string `arg:"" help:"What it shall be."`
+	jsonFlag
 }
 
 // Help shows how.
@@ -47,12 +48,24 @@ func (c *configSetCmd) Run(env *Env) error {
 	if err := engine.MakeStateDir(env.Dir); err != nil {
 		return err
 	}
-	return config.Store(env.Dir, c.Key, c.Value)
+	if err := config.Store(env.Dir, c.Key, c.Value); err != nil {
+		return err
+	}
+	env.result = config.Value{Key: c.Key, Value: c.Value, Source: config.FromFile}
+	return nil
 }
 
 type configGetCmd struct {
 	Key string `arg:"" help:"Name of the setting."`
 	jsonFlag
+}
+
+// Help shows how.
+func (configGetCmd) Help() string {
+	return `Examples:
+
+    attest config get jobs
+    attest config get progress --json`
 }
 
 // Run prints the value in force.
@@ -72,6 +85,14 @@ func (c *configGetCmd) Run(env *Env) error {
 }
 
 type configListCmd struct{ jsonFlag }
+
+// Help shows how.
+func (configListCmd) Help() string {
+	return `Examples:
+
+    attest config list
+    ATTEST_JOBS=2 attest config list --json`
+}
 
 // Run prints every setting.
 func (c *configListCmd) Run(env *Env) error {

@@ -26,6 +26,14 @@ func daemon(env *Env) launch.Daemon { return launch.Daemon{Environ: env.Environ}
 
 type engineStatusCmd struct{ jsonFlag }
 
+// Help shows how.
+func (engineStatusCmd) Help() string {
+	return `Examples:
+
+    attest engine status
+    attest engine status --json`
+}
+
 // Run prints what the engine answers.
 func (engineStatusCmd) Run(ctx context.Context, env *Env) error {
 	s, err := daemon(env).Status(ctx)

@@ -58,6 +58,14 @@ type keysGenerateCmd struct {
 	jsonFlag
 }
 
+// Help shows how.
+func (keysGenerateCmd) Help() string {
+	return `Examples:
+
+    attest keys generate
+    attest keys generate && cp .attest/keys/public.key release.pub`
+}
+
 // Run makes a pair.
 func (c *keysGenerateCmd) Run(env *Env) error {
 	if err := engine.MakeStateDir(env.Dir); err != nil {
@@ -93,6 +101,14 @@ func (e keyError) Unwrap() error        { return e.error }
 func (e keyError) Is(target error) bool { return target == keys.ErrKey }
 
 type keysListCmd struct{ jsonFlag }
+
+// Help shows how.
+func (keysListCmd) Help() string {
+	return `Examples:
+
+    attest keys list
+    attest keys list --json`
+}
 
 // Run lists the pair of the project, where there is one.
 func (c *keysListCmd) Run(env *Env) error {
@@ -133,13 +149,27 @@ type keysShowCmd struct {
 	jsonFlag
 }
 
+// Help shows how.
+func (keysShowCmd) Help() string {
+	return `Examples:
+
+    attest keys show
+    attest keys show release-team.pub
+    attest keys show --pem > cosign.pub`
+}
+
+func (c *keysShowCmd) load(env *Env) (key keys.Public, file string, err error) {
+	if c.File == "" {
+		return projectPublic(env, "attest keys show FILE prints another's")
+	}
+	file = env.path(c.File)
+	key, err = loadPublic(file)
+	return key, file, err
+}
+
 // Run prints one public key.
 func (c *keysShowCmd) Run(env *Env) error {
-	file := filepath.Join(keyStore(env.Dir).Dir, keys.PublicFile)
-	if c.File != "" {
-		file = env.path(c.File)
-	}
-	key, err := loadPublic(file)
+	key, file, err := c.load(env)
 	if err != nil {
 		return err
 	}
@@ -158,10 +188,18 @@ func (c *keysShowCmd) Run(env *Env) error {
 func loadPublic(file string) (keys.Public, error) {
 	key, err := keys.LoadPublic(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		return keys.Public{}, &executor.HintedError{
-			Err:   keyError{fmt.Errorf("no public key: %w", err)},
-			Hints: []string{"attest keys generate makes the project's keys; --key FILE names another's where a command has it"},
-		}
+		err = keyError{fmt.Errorf("no public key: %w", err)}
 	}
 	return key, err
+}
+
+// projectPublic reads the project's public key, from the file that it returns. Of one
+// that is not there it says how there is one; otherwise is what else would do.
+func projectPublic(env *Env, otherwise string) (key keys.Public, file string, err error) {
+	file = filepath.Join(keyStore(env.Dir).Dir, keys.PublicFile)
+	key, err = loadPublic(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = &executor.HintedError{Err: err, Hints: []string{"attest keys generate makes the project's keys; " + otherwise}}
+	}
+	return key, file, err
 }

@@ -23,6 +23,14 @@ type pipelineValidateCmd struct {
 	jsonFlag
 }
 
+// Help shows how.
+func (pipelineValidateCmd) Help() string {
+	return `Examples:
+
+    attest pipeline validate
+    attest pipeline validate -f ci/attest.yaml --json`
+}
+
 // Run reads the pipeline and plans it.
 func (c *pipelineValidateCmd) Run(env *Env) error {
 	p, err := c.load(env)

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path/filepath"
 	"strings"
 
 	"github.com/attest-pipeline/attest/attestation/keys"
@@ -75,7 +74,7 @@ func (c *verifyCmd) keys(env *Env) ([]keys.Public, error) {
 		return nil, nil
 	}
 	if len(c.Key) == 0 {
-		key, err := loadPublic(filepath.Join(keyStore(env.Dir).Dir, keys.PublicFile))
+		key, _, err := projectPublic(env, "--key FILE believes another")
 		if err != nil {
 			return nil, err
 		}
