@@ -160,7 +160,7 @@ func (keysShowCmd) Help() string {
 
 func (c *keysShowCmd) load(env *Env) (key keys.Public, file string, err error) {
 	if c.File == "" {
-		return projectPublic(env, "attest keys show FILE prints another's")
+		return projectPublic(env, "attest keys generate makes the project's keys", "attest keys show FILE prints another's")
 	}
 	file = env.path(c.File)
 	key, err = loadPublic(file)
@@ -194,12 +194,12 @@ func loadPublic(file string) (keys.Public, error) {
 }
 
 // projectPublic reads the project's public key, from the file that it returns. Of one
-// that is not there it says how there is one; otherwise is what else would do.
-func projectPublic(env *Env, otherwise string) (key keys.Public, file string, err error) {
+// that is not there hints say what can be done.
+func projectPublic(env *Env, hints ...string) (key keys.Public, file string, err error) {
 	file = filepath.Join(keyStore(env.Dir).Dir, keys.PublicFile)
 	key, err = loadPublic(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = &executor.HintedError{Err: err, Hints: []string{"attest keys generate makes the project's keys; " + otherwise}}
+		err = &executor.HintedError{Err: err, Hints: hints}
 	}
 	return key, file, err
 }

@@ -74,7 +74,8 @@ func (c *verifyCmd) keys(env *Env) ([]keys.Public, error) {
 		return nil, nil
 	}
 	if len(c.Key) == 0 {
-		key, _, err := projectPublic(env, "--key FILE believes another")
+		key, _, err := projectPublic(env, "--key FILE believes the public key of who signed",
+			"--no-signatures looks whether the files agree, whoever wrote the receipt")
 		if err != nil {
 			return nil, err
 		}
