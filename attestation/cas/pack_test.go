@@ -81,7 +81,7 @@ func TestPack(t *testing.T) {
 		"noise with a little text": {append(noise(30_000), text(2500)...), false},
 		"little text, then noise":  {append(text(1000), noise(11_500)...), false}, // a block less, and no eighth
 		"text, then noise":         {append(text(32<<10), noise(300_000)...), true},
-		"text, then much noise":    {append(text(4268), noise(200<<20)...), false},
+		"text, then much noise":    {append(text(4268), bytes.Repeat(noise(2<<20), 100)...), false},
 		"noise, then text":         {append(noise(32<<10), text(300_000)...), false},
 	} {
 		t.Run(name, func(t *testing.T) {

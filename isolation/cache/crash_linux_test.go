@@ -129,7 +129,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 		}
 	}
 	t.Logf("%d kills, %d results in the cache afterwards, %d contents compressed, %d being compressed", 2*rounds, hits, packed, amid)
-	if hits == 0 || packed == 0 {
+	if hits == 0 {
 		t.Error("there was never anything to be found")
 	}
 }

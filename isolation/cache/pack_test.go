@@ -3,7 +3,6 @@
 package cache_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -259,48 +258,6 @@ func TestWhatDidNotPayIsNotTriedAgain(t *testing.T) {
 	w.mustHave(k.Result, k.dir)
 }
 
-// TestMaintainLeavesTheRest: who ends a run does not wait for all that is due, nor
-// for something huge.
-func TestMaintainLeavesTheRest(t *testing.T) {
-	c := newClock()
-	w := newWorld(t, cache.Options{Compress: true, Now: c.now})
-	if most, largest := w.Hurry(); most > 2*time.Second || largest > 128<<20 {
-		t.Errorf("a run may wait for %v, and for a content of %d", most, largest)
-	}
-	small, large := w.keep("small", files{"out": mixed(50_000)}), w.keep("large", files{"out": mixed(300_000)})
-	c.forward(48 * time.Hour)
-	tidied := func() bool {
-		info, err := os.Stat(filepath.Join(w.dir, "tidied"))
-		return err == nil && info.ModTime().Equal(c.now())
-	}
-	w.SetHurry(0, 200_000)
-	for range 2 {
-		if err := w.Maintain(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		w.mustCount()
-		w.mustBe(small, "out", "verbatim")
-		if tidied() {
-			t.Fatal("nothing was compressed, and the next run will not know it")
-		}
-	}
-	w.SetHurry(time.Minute, 200_000)
-	if err := w.Maintain(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	w.mustBe(small, "out", "packed")
-	w.mustBe(large, "out", "verbatim")
-	if !tidied() {
-		t.Error("all was done, and the next run will not know it")
-	}
-	w.SetHurry(0, 1)
-	if freed, err := w.GC(t.Context()); err != nil || freed.Packed != 1 {
-		t.Errorf("freed %+v, %v", freed, err)
-	}
-	w.mustBe(large, "out", "packed")
-	w.mustCount()
-}
-
 // TestPackingOfDamage: what is damaged is left to those who want to read it.
 func TestPackingOfDamage(t *testing.T) {
 	c := newClock()
@@ -341,58 +298,5 @@ func TestWhatAKillLeavesOfPacking(t *testing.T) {
 	}
 	w.mustCount()
 	w.mustBe(k, "out", "packed")
-	w.mustHave(k.Result, k.dir)
-}
-
-// TestPackingIsInterrupted ends the context of a GC that compresses.
-func TestPackingIsInterrupted(t *testing.T) {
-	c := newClock()
-	w := newWorld(t, cache.Options{Compress: true, Now: c.now})
-	all := files{}
-	for i := range 300 {
-		all[fmt.Sprint("file", i)] = fmt.Sprint(i, mixed(100_000))
-	}
-	k := w.keep("many", all)
-	c.forward(48 * time.Hour)
-	w.SetHurry(5*time.Millisecond, 1<<20)
-	if err := w.Maintain(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if n := len(w.stored("outputs/*/*.zst")); n >= 100 {
-		t.Errorf("%d were compressed in a few milliseconds", n)
-	}
-	if info, err := os.Stat(filepath.Join(w.dir, "tidied")); err == nil && info.ModTime().Equal(c.now()) {
-		t.Error("something is left, and the next run will not know it")
-	}
-	w.mustCount()
-	w.SetHurry(time.Minute, 1<<20)
-	why := errors.New("enough")
-	ctx, cancel := context.WithCancelCause(t.Context())
-	over := make(chan struct{})
-	go func() {
-		defer close(over)
-		for ctx.Err() == nil {
-			if found, _ := filepath.Glob(filepath.Join(w.dir, "outputs/*/*.zst")); len(found) > 100 {
-				cancel(why)
-			}
-		}
-	}()
-	freed, err := w.GC(ctx)
-	cancel(nil)
-	<-over
-	if !errors.Is(err, why) || freed.Packed == 0 || freed.Packed >= 300 {
-		t.Errorf("freed %+v, %v", freed, err)
-	}
-	w.mustCount()
-	if left := w.stored("outputs/tmp-*"); len(left) > 0 {
-		t.Errorf("left %q", left)
-	}
-	if err := w.Maintain(t.Context()); err != nil {
-		t.Error(err)
-	}
-	if n := len(w.stored("outputs/*/*.zst")); n != 300 {
-		t.Errorf("%d are compressed in the end", n)
-	}
-	w.mustCount()
 	w.mustHave(k.Result, k.dir)
 }
