@@ -105,7 +105,9 @@ func (l *live) take(e event.Event) string {
 	case event.Warning:
 		return l.style.warning(b)
 	case event.RunFinished:
-		return l.tally.summary(b.Duration)
+		if l.tally.done() > 0 {
+			return l.tally.summary(b.Duration)
+		}
 	}
 	return ""
 }

@@ -81,7 +81,9 @@ func (p *plain) Emit(e event.Event) {
 	case event.Warning:
 		p.line("%s", p.style.warning(b))
 	case event.RunFinished:
-		p.line("%s", p.tally.summary(b.Duration))
+		if p.tally.done() > 0 {
+			p.line("%s", p.tally.summary(b.Duration))
+		}
 	}
 }
 
