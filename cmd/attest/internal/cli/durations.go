@@ -13,13 +13,14 @@ import (
 	"github.com/attest-pipeline/attest/frontend/pipeline"
 )
 
-// recentReceipts is how many receipts are looked at for durations.
-const recentReceipts = 10
+// recentReceipts is how many receipts are looked at for durations, at most: of many
+// runs most find nothing to do.
+const recentReceipts = 50
 
 // maxReceipt bounds the receipts that are read.
 const maxReceipt = 64 << 20
 
-// durations returns how long each step took when it last succeeded, by the
+// durations returns how long each step took when it last ran and succeeded, by the
 // most recent receipts of the project; empty where there are none. They are
 // not verified: they only say where time probably goes.
 func durations(root string, p *pipeline.Pipeline) map[string]time.Duration {
@@ -37,9 +38,12 @@ func durations(root string, p *pipeline.Pipeline) map[string]time.Duration {
 			continue
 		}
 		for _, s := range r.Steps {
-			if _, ok := known[s.Name]; !ok && s.Status == receipt.Succeeded {
+			if _, ok := known[s.Name]; !ok && s.Status == receipt.Succeeded && s.Cache != receipt.Hit {
 				known[s.Name] = s.Duration
 			}
+		}
+		if !slices.ContainsFunc(p.Steps, func(s pipeline.Step) bool { _, ok := known[s.Name]; return !ok }) {
+			break
 		}
 	}
 	return known
