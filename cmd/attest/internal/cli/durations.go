@@ -21,13 +21,14 @@ const recentReceipts = 50
 const maxReceipt = 64 << 20
 
 // durations returns how long each step took when it last ran and succeeded, by the
-// most recent receipts of the project; empty where there are none. They are
-// not verified: they only say where time probably goes.
+// most recent receipts of the project; empty where there are none. One whose result
+// was always there, of another step that does the same, takes what it took to find it.
+// Receipts are not verified: they only say where time probably goes.
 func durations(root string, p *pipeline.Pipeline) map[string]time.Duration {
 	files, _ := filepath.Glob(filepath.Join(root, stateDir, "receipts", "receipt_*.yaml"))
 	slices.Sort(files) // their names are dates
 	slices.Reverse(files)
-	known := map[string]time.Duration{}
+	known, found := map[string]time.Duration{}, map[string]time.Duration{}
 	for _, file := range files[:min(len(files), recentReceipts)] {
 		data, err := readFile(file)
 		if err != nil {
@@ -38,12 +39,21 @@ func durations(root string, p *pipeline.Pipeline) map[string]time.Duration {
 			continue
 		}
 		for _, s := range r.Steps {
-			if _, ok := known[s.Name]; !ok && s.Status == receipt.Succeeded && s.Cache != receipt.Hit {
-				known[s.Name] = s.Duration
+			of := known
+			if s.Cache == receipt.Hit {
+				of = found
+			}
+			if _, ok := of[s.Name]; !ok && s.Status == receipt.Succeeded {
+				of[s.Name] = s.Duration
 			}
 		}
 		if !slices.ContainsFunc(p.Steps, func(s pipeline.Step) bool { _, ok := known[s.Name]; return !ok }) {
 			break
+		}
+	}
+	for name, took := range found {
+		if _, ok := known[name]; !ok {
+			known[name] = took
 		}
 	}
 	return known
