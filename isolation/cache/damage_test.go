@@ -69,7 +69,7 @@ func ways() map[string]func(t *testing.T, path string) {
 		},
 		"a link to elsewhere": func(t *testing.T, p string) {
 			other := filepath.Join(t.TempDir(), "other")
-			if err := errors.Join(os.Rename(p, other), os.WriteFile(other, []byte("planted"), 0o600), os.Symlink(other, p)); err != nil {
+			if err := errors.Join(os.Rename(p, other), os.Chmod(other, 0o600), os.WriteFile(other, []byte("planted"), 0o600), os.Symlink(other, p)); err != nil {
 				t.Fatal(err)
 			}
 		},
