@@ -25,10 +25,10 @@ type Freed struct {
 const tidyEvery = 24 * time.Hour
 
 // Maintain is for the end of a run: it does what [Store.GC] does when the cache
-// holds more than it may, or has not been tidied for a day. For compressing what
-// nobody used of late it takes about two seconds at most, and leaves the rest to the
-// next run, and what is very large to GC. A cache that cannot be written is left
-// alone.
+// holds more than it may, or has not been tidied for a day. For compressing it takes
+// about two seconds at most where it makes room, and two for what nobody used of
+// late, and leaves the rest of that to the next run, and what is very large to GC. A
+// cache that cannot be written is left alone.
 func (s *Store) Maintain(ctx context.Context) error {
 	top, err := s.top()
 	if errors.Is(err, fs.ErrNotExist) || s.off.Load() {
@@ -83,7 +83,7 @@ func (s *Store) collectLocked(ctx context.Context, most int64, p patience) (Free
 	}
 	t := &tidying{store: s, top: top, survey: v, size: v.size()}
 	t.dropOld(s.o.Now(), s.o.Retention)
-	if err := t.makeRoom(ctx, most); err != nil {
+	if err := t.makeRoom(ctx, most, p); err != nil {
 		return t.freed, err
 	}
 	if err := t.remove(); err != nil {
@@ -141,7 +141,7 @@ func (t *tidying) drop(r *root) {
 
 // makeRoom has all fit into most bytes; 0 means that there is no bound. The error
 // is the end of ctx.
-func (t *tidying) makeRoom(ctx context.Context, most int64) error {
+func (t *tidying) makeRoom(ctx context.Context, most int64, p patience) error {
 	if most == 0 {
 		return nil
 	}
@@ -155,8 +155,9 @@ func (t *tidying) makeRoom(ctx context.Context, most int64) error {
 		// Of most content about half is left: who needs more room than that has no
 		// use for making it so.
 		dropWhile(func() bool { return t.size/2 > most })
-		all := t.survey.packable(func(*part) bool { return true })
-		_, err := t.pack(ctx, all, func() bool { return t.size > most })
+		all := t.survey.packable(func(c *part) bool { return c.packable <= p.largest })
+		started := time.Now()
+		_, err := t.pack(ctx, all, func() bool { return t.size > most && time.Since(started) < p.room })
 		if cause := context.Cause(ctx); cause != nil && err != nil {
 			return cause
 		}

@@ -20,17 +20,18 @@ import (
 // packAfter is how long nobody has used what is compressed though there is room.
 const packAfter = 24 * time.Hour
 
-// patience is how much of what nobody used for packAfter is compressed at once.
+// patience is how much is compressed at once.
 type patience struct {
-	time    time.Duration // after which nothing more is begun
+	idle    time.Duration // after which nothing more is begun of what nobody used for packAfter
+	room    time.Duration // the same, where room is to be made: then what was used least recently goes
 	largest int64         // content that is longer waits for somebody more patient
 }
 
-// atLeisure is the patience of those who asked for it; who stores a result has
-// none, and who ended a run has little.
-func atLeisure() patience { return patience{math.MaxInt64, math.MaxInt64} }
-func atOnce() patience    { return patience{0, math.MaxInt64} }
-func atTheEnd() patience  { return patience{2 * time.Second, 128 << 20} }
+// atLeisure is the patience of those who asked for it. Who ended a run, or stores a
+// result in the middle of one, has little.
+func atLeisure() patience { return patience{math.MaxInt64, math.MaxInt64, math.MaxInt64} }
+func atTheEnd() patience  { return patience{2 * time.Second, 2 * time.Second, 128 << 20} }
+func between() patience   { return patience{0, 2 * time.Second, 128 << 20} }
 
 // packing is content that stands verbatim.
 type packing struct {
@@ -64,7 +65,7 @@ func (t *tidying) packIdle(ctx context.Context, p patience) (left bool, err erro
 	}
 	now, started := t.store.o.Now(), time.Now()
 	due := t.survey.packable(func(c *part) bool { return now.Sub(c.used) > packAfter && c.packable <= p.largest })
-	return t.pack(ctx, due, func() bool { return time.Since(started) < p.time })
+	return t.pack(ctx, due, func() bool { return time.Since(started) < p.idle })
 }
 
 // pack compresses one after the other while there is need; left says that there was

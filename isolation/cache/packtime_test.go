@@ -132,3 +132,22 @@ func (w *world) interrupted() cache.Freed {
 	}
 	return freed
 }
+
+// TestPutIsNotPatient: who stores a result does not wait until all is compressed;
+// what was used least recently goes instead.
+func TestPutIsNotPatient(t *testing.T) {
+	c := newClock()
+	w := newWorld(t, cache.Options{Now: c.now, MaxSize: 800_000, Compress: true})
+	w.SetPressed(0)
+	var all []kept
+	for i := range 8 { // 112 KB each
+		all = append(all, w.keep(fmt.Sprint("step", i), files{"out": fmt.Sprint(i, mixed(100_000))}))
+		c.forward(time.Minute)
+		w.mustCount()
+	}
+	w.mustMiss(all[0].Result)
+	for _, k := range all[4:] {
+		w.mustBe(k, "out", "verbatim")
+		w.mustHave(k.Result, k.dir)
+	}
+}

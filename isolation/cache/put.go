@@ -58,7 +58,7 @@ func (s *Store) put(ctx context.Context, r Result, from *os.Root) error {
 		if stored || err != nil {
 			return err
 		}
-		if _, err := s.collect(ctx, p.target(), atOnce()); err != nil {
+		if _, err := s.collect(ctx, p.target(), s.pressed); err != nil {
 			return err
 		}
 	}

@@ -43,6 +43,7 @@ type Store struct {
 	o        Options
 	realTime bool        // Options.Now is that of the system
 	hurry    patience    // of Maintain
+	pressed  patience    // of Put
 	off      atomic.Bool // see ErrOff
 
 	mu      sync.Mutex
@@ -61,7 +62,7 @@ func Open(o Options) (*Store, error) {
 	if o.Warn == nil {
 		o.Warn = func(error) {}
 	}
-	s := &Store{o: o, hurry: atTheEnd(), folders: map[string]*os.Root{}}
+	s := &Store{o: o, hurry: atTheEnd(), pressed: between(), folders: map[string]*os.Root{}}
 	if o.Now == nil {
 		s.o.Now, s.realTime = time.Now, true
 	}
