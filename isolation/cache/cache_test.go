@@ -297,6 +297,9 @@ func TestInPlace(t *testing.T) {
 	if !inPlace(func(p string) bool { return p != "d" }) {
 		t.Error("the mode of a folder matters that is not the step's")
 	}
+	if inPlace(func(p string) bool { return p == "d" }) {
+		t.Error("the mode of a folder that is the step's does not matter")
+	}
 	// An entry that stands in the list twice does not make up for one that is
 	// missing.
 	twice, _ := resultOf(t, "twice", dir)

@@ -87,6 +87,14 @@ func TestUnmarshalRefuses(t *testing.T) {
 		"a digest without a log":  {"log 0 -", "log 0 " + digest.Of(nil).Hex()},
 		"a mode with setuid":      {"f 0644", "f 4755"},
 		"a short mode":            {"f 0644", "f 644"},
+		"a mode of letters":       {"f 0644", "f 06x4"},
+		"a link with a mode":      {"l 0777", "l 0755"},
+		"a link of another size":  {"l 0777 3 ", "l 0777 4 "},
+		"a text that goes on":     {"8:dist/a b\n", "8:dist/a b "},
+		"a SHA-256 in upper case": {e.Outputs.Entries()[0].SHA256.Hex(), strings.ToUpper(e.Outputs.Entries()[0].SHA256.Hex())},
+		"a folder with a size":    {"l 0777 3 " + e.Outputs.Entries()[1].Digest.Hex() + " " + e.Outputs.Entries()[1].SHA256.Hex() + " 6:dist/l 3:a b", "d 0755 3 - - 6:dist/l"},
+		"a folder with a SHA-256": {"l 0777 3 " + e.Outputs.Entries()[1].Digest.Hex() + " " + e.Outputs.Entries()[1].SHA256.Hex() + " 6:dist/l 3:a b", "d 0755 0 - " + e.Outputs.Entries()[1].SHA256.Hex() + " 6:dist/l"},
+		"outputs out of order":    {"6:dist/l", "6:dist/A"},
 		"an unknown kind":         {"f 0644", "p 0644"},
 		"a file as a folder":      {"f 0644", "d 0644"},
 		"an absolute path":        {"8:dist/a b", "8:/ist/a b"},
@@ -118,6 +126,20 @@ func TestUnmarshalRefuses(t *testing.T) {
 		if _, err := unmarshal(e.Key, []byte(record[:i])); err == nil {
 			t.Errorf("cut after %d bytes", i)
 		}
+	}
+}
+
+// TestUnmarshalFolder reads an output that is an empty folder: the only thing without
+// digests.
+func TestUnmarshalFolder(t *testing.T) {
+	e := vector(t)
+	outputs, err := tree.New([]tree.Entry{file("dist/a b", "1\n"), {Path: "dist/l", Kind: tree.Dir, Perm: 0o755}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Outputs = outputs
+	if got, err := unmarshal(e.Key, e.marshal()); err != nil || !bytes.Equal(got.marshal(), e.marshal()) {
+		t.Errorf("got %v", err)
 	}
 }
 
