@@ -33,7 +33,7 @@ func parse(file *source.File, most int) (*Pipeline, error) {
 		File:        file,
 		Digest:      digest.Of(file.Data),
 		Attestation: Attestation{VerifyDependencies: true},
-		Cache:       Cache{Enabled: true, Compression: true},
+		Cache:       DefaultCache(),
 	}
 	if root := p.document(); root != nil {
 		p.pipeline(root, pipe)

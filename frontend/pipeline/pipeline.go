@@ -54,6 +54,9 @@ type Cache struct {
 	Retention   time.Duration // 0 means for ever
 }
 
+// DefaultCache returns what holds where attest.yaml says nothing of the cache.
+func DefaultCache() Cache { return Cache{Enabled: true, Compression: true} }
+
 // Var is one environment variable.
 type Var struct {
 	Name, Value string

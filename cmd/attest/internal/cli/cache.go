@@ -59,7 +59,7 @@ func cacheFolder(root string, settings *config.Set) (string, error) {
 }
 
 // open opens the cache of the project whose pipeline is meant. bounds are those
-// of attest.yaml; where there is no such file, there are none.
+// of attest.yaml; where there is no such file, they are the usual ones.
 func (f pipelineFlag) openCache(env *Env, bounds pipeline.Cache) (*cache.Store, error) {
 	root := f.root(env)
 	settings, err := config.Load(root, env.Getenv)
@@ -79,7 +79,7 @@ func (f pipelineFlag) openCache(env *Env, bounds pipeline.Cache) (*cache.Store, 
 // bounds returns what attest.yaml says of the cache.
 func (f pipelineFlag) bounds(env *Env) (pipeline.Cache, error) {
 	if _, err := os.Lstat(env.path(f.File)); errors.Is(err, fs.ErrNotExist) {
-		return pipeline.Cache{}, nil
+		return pipeline.DefaultCache(), nil
 	}
 	p, err := f.load(env)
 	if err != nil {
