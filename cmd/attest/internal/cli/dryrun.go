@@ -44,7 +44,7 @@ func dryRun(ctx context.Context, env *Env, dir string, planned *plan.Plan) error
 			w.Needs = append(w.Needs, planned.Steps[n].Name)
 		}
 		for _, o := range s.Outputs {
-			w.Outputs = append(w.Outputs, o.Text)
+			w.Outputs = append(w.Outputs, o.String())
 		}
 		inputs, err := planned.Inputs(ctx, root, i)
 		switch n := len(inputs); {
