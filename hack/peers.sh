@@ -24,6 +24,7 @@ packages=()
 for p in b3sum git make npm; do
 	command -v "$p" >/dev/null || packages+=("$p")
 done
+command -v bwrap >/dev/null || packages+=(bubblewrap)
 if [ ${#packages[@]} -gt 0 ]; then
 	as_root=()
 	[ "$(id -u)" -eq 0 ] || as_root=(sudo)

@@ -15,7 +15,7 @@ type peers map[string]string
 
 // peerNames are all that are asked for. npm is there for turbo, which has it do
 // the work that is then cached.
-func peerNames() []string { return []string{"turbo", "npm", "task", "make", "git", "b3sum"} }
+func peerNames() []string { return []string{"turbo", "npm", "task", "make", "git", "b3sum", "bwrap"} }
 
 // findPeers looks into the folder of hack/peers.sh, then along PATH.
 func findPeers(folder string) peers {

@@ -35,10 +35,19 @@ func (b *bench) steps(ctx context.Context) error {
 	first.prepare = func() error { _, err := b.do(ctx, dir, "rm", "-rf", ".attest"); return err }
 	cached := b.running(ctx, "attest run, all cached", dir, b.attest, "run")
 	start := b.running(ctx, "attest --version", dir, b.attest, "--version")
-	bare := &series{name: fmt.Sprintf("xargs -n 1 -P %d true", atOnce()), measure: func() (time.Duration, error) {
-		return b.bareSteps(ctx)
-	}}
-	all := []*series{fresh, first, cached, bare, start}
+	each := fmt.Sprintf("xargs -n 1 -P %d ", atOnce())
+	bare := &series{name: each + "true", measure: func() (time.Duration, error) { return b.otherSteps(ctx, "true") }}
+	all := []*series{fresh, first, cached, bare}
+	if bwrap := b.peers["bwrap"]; bwrap != "" {
+		sandbox := []string{
+			bwrap, "--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-uts", "--ro-bind", "/", "/",
+			"--tmpfs", "/tmp", "--bind", dir, dir, "--proc", "/proc", "--dev", "/dev", "true",
+		}
+		all = append(all, &series{name: each + "bwrap ... true", measure: func() (time.Duration, error) {
+			return b.otherSteps(ctx, sandbox...)
+		}})
+	}
+	all = append(all, start)
 	if err := takeTurns(b.slow, all...); err != nil {
 		return err
 	}
@@ -58,9 +67,10 @@ func (b *bench) judgeSteps(fresh, cached, bare, start *series) {
 	b.below("1,000 process steps, all cached", each(cached.median()-start.median()), 0.2, "ms a step")
 }
 
-// bareSteps runs the same commands, as many at once as attest does.
-func (b *bench) bareSteps(ctx context.Context) (time.Duration, error) {
-	cmd := b.command(ctx, "", "xargs", "-n", "1", "-P", fmt.Sprint(atOnce()), "true")
+// otherSteps runs the same commands by other programs, as many at once as attest
+// does.
+func (b *bench) otherSteps(ctx context.Context, argv ...string) (time.Duration, error) {
+	cmd := b.command(ctx, "", append([]string{"xargs", "-n", "1", "-P", fmt.Sprint(atOnce())}, argv...)...)
 	var numbers strings.Builder
 	for i := range stepCount {
 		fmt.Fprintln(&numbers, i)
